@@ -1,0 +1,51 @@
+#pragma once
+// Reverse-mode differentiation on a tape of closures.
+//
+// An op computes its result from detached tensors and then calls record() with the closure that maps dy to the
+// gradients of its inputs. Nodes carry creation numbers; backward() visits them in descending order, iteratively, each
+// exactly once, and frees what a node saved as soon as the node has run. Gradients are summed: into the grad of a leaf,
+// or on the way down.
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "engine/tensor.h"
+
+namespace engine {
+
+// Maps dy (same shape as the op's result) to one gradient per input, in order. An undefined tensor means zero. Runs
+// under NoGrad. The closure may capture detached tensors only: capturing the result or an attached input would make a
+// cycle. dy is passed by value: if it is unique() the closure may write into it.
+using BackwardFunction = std::function<Tensors(Tensor dy)>;
+
+struct Node {
+  uint64_t number = 0;
+  Tensors inputs;  // handles to bodies of the op's inputs (only those that require a gradient are defined)
+  BackwardFunction backward;
+};
+
+// Attaches `y` to the tape: y = f(inputs), with `backward` its vector-Jacobian product. Returns y. Does nothing more
+// than return y while gradients are off or when no input requires one.
+Tensor record(Tensor y, const Tensors& inputs, BackwardFunction backward);
+
+// True if record() would attach a result of these inputs: ops skip saving for backward if not.
+bool needs_grad(const Tensors& inputs);
+bool grad_enabled();
+
+// Switches recording off for this thread while it lives.
+class NoGrad {
+ public:
+  NoGrad();
+  ~NoGrad();
+  NoGrad(const NoGrad&) = delete;
+  NoGrad& operator=(const NoGrad&) = delete;
+
+ private:
+  bool previous_;
+};
+
+// The graph behind `root`, as (inputs of each node, number), for tests and tools: how many nodes are alive.
+int64_t live_nodes();
+
+}  // namespace engine

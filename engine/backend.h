@@ -1,0 +1,170 @@
+#pragma once
+// The one table of operations that a device implements. Private to the engine: users call engine/ops.
+//
+// Contract for every entry: shapes, dtypes and devices were checked by the op (engine/ops); outputs are allocated by
+// the op; nothing here throws for a user's mistake. Activations come in nhwc or, if this backend's activation_layout()
+// asked for it, in that layout; all activations of one call have the same layout unless said otherwise. Parameters
+// (filters [K,R,S,C/groups], gamma, beta, statistics, linear weights [K,C]) and their gradients are always f32 in
+// row-major order, whatever the dtype of the activations: they are rounded to that dtype on the way into a matrix
+// product, sums are f32. "may alias": input and output may be the same storage. Optional tensors are passed undefined.
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "engine/storage.h"
+#include "engine/tensor.h"
+#include "kernels/types.h"
+
+namespace engine {
+
+using kernels::Conv2dShape;
+
+struct PoolShape {  // x [N,H,W,C] -> y [N,P,Q,C], square window and stride, symmetric padding
+  int64_t window = 1, stride = 1, padding = 0;
+};
+
+enum class UnaryOp : uint8_t { relu, sigmoid, exp, log, negate };
+enum class BinaryOp : uint8_t { add, subtract, multiply, divide };
+
+struct BatchNormForward {
+  Tensor x;            // [N,H,W,C]
+  Tensor gamma, beta;  // [C]
+  Tensor residual;     // optional, like x: added before the ReLU
+  bool relu = false;
+  float momentum = 0.1f, eps = 1e-5f;
+  Tensor running_mean,
+      running_var;    // [C], updated: (1-momentum)*old + momentum*batch; var unbiased (PyTorch's BatchNorm2d)
+  Tensor mean_shift;  // optional [C]: added to the batch mean before it enters running_mean (a folded conv bias)
+  Tensor y;           // out, like x; may alias residual
+  Tensor mean, rstd;  // out [C]: batch mean and 1/sqrt(var + eps), var biased
+};
+
+struct BatchNormBackward {
+  Tensor dy;  // [N,H,W,C]
+  Tensor y;   // the forward result if it had a ReLU, else undefined: the gradient passes where y > 0
+  Tensor x;   // the forward input
+  Tensor gamma, mean, rstd;
+  Tensor dx;             // out; may alias x or dy
+  Tensor dgamma, dbeta;  // out [C], overwritten
+  Tensor dresidual;      // out, optional, like dy: dy behind the ReLU; may alias dy (then dx may not)
+};
+
+struct ConvInference {  // y = act(conv(x, w) * scale + shift + residual), scale = gamma / sqrt(running_var + eps)
+  Conv2dShape shape;
+  Tensor x, w, bias;  // bias [K] optional
+  Tensor gamma, beta, running_mean, running_var;
+  float eps = 1e-5f;
+  Tensor residual;  // optional
+  bool relu = false;
+  Tensor y;
+};
+
+struct SgdParameter {
+  Tensor parameter, grad, momentum_buffer;  // same shape, f32; momentum_buffer undefined when momentum is 0
+  float weight_decay = 0;
+};
+struct SgdStep {  // PyTorch's SGD: d = g + wd*p; m = momentum*m + d (m = d at the first step); d = nesterov ? d +
+                  // momentum*m : m; p -= lr*d
+  float lr = 0, momentum = 0;
+  bool nesterov = false;
+  bool first = false;  // momentum buffers hold nothing yet
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // --- memory ---
+  virtual void* allocate(size_t bytes) = 0;
+  virtual void release(void* data, size_t bytes) noexcept = 0;
+  virtual MemoryStats memory_stats() const = 0;
+  virtual void reset_peak_memory() = 0;
+  virtual void upload(void* device, const void* host, size_t bytes) = 0;
+  virtual void download(void* host, const void* device, size_t bytes) = 0;
+  virtual void synchronize() = 0;
+  virtual std::string description()
+      const = 0;  // one line: processor or GPU, instruction set, threads, library versions
+
+  // --- layout and elementwise; x and y have the same number of elements ---
+  virtual Layout activation_layout(const Shape& shape, DType dtype) const = 0;
+  virtual void convert(const Tensor& x, const Tensor& y) = 0;  // any dtype and layout to any; same shape
+  virtual void fill(const Tensor& y, double value) = 0;
+  virtual void unary(UnaryOp op, const Tensor& x, const Tensor& y) = 0;  // may alias
+  virtual void binary(BinaryOp op, const Tensor& a, const Tensor& b,
+                      const Tensor& y) = 0;  // may alias; b may have one element
+  virtual void affine(const Tensor& x, float scale, float shift,
+                      const Tensor& y) = 0;                                      // y = scale*x + shift; may alias
+  virtual void sum(const Tensor& x, const Tensor& y) = 0;                        // y [] f32, a fixed order of addition
+  virtual void add_relu(const Tensor& a, const Tensor& b, const Tensor& y) = 0;  // may alias
+  virtual void relu_backward(const Tensor& dy, const Tensor& y,
+                             const Tensor& dx) = 0;  // dx = y > 0 ? dy : 0; may alias
+  // x [N,H,W,C] u8 -> y float dtype: (x/255 - mean[c]) / std[c]
+  virtual void normalize_images(const Tensor& x, std::span<const float> mean, std::span<const float> std,
+                                const Tensor& y) = 0;
+  // y[n,p,q,c] = x[n,p*stride,q*stride,c-before] inside, 0 outside (He et al. 2015, option A). Layouts of x and y may
+  // differ.
+  virtual void subsample_pad(const Tensor& x, int64_t stride, int64_t before, const Tensor& y) = 0;
+  virtual void subsample_pad_backward(const Tensor& dy, int64_t stride, int64_t before, const Tensor& dx) = 0;
+
+  // --- convolution; x and y may have different layouts ---
+  virtual void conv_forward(const Conv2dShape& shape, const Tensor& x, const Tensor& w, const Tensor& bias,
+                            const Tensor& y) = 0;
+  virtual void conv_backward_data(const Conv2dShape& shape, const Tensor& dy, const Tensor& w, const Tensor& dx) = 0;
+  // dw and (optional) dbias are overwritten.
+  virtual void conv_backward_weights(const Conv2dShape& shape, const Tensor& x, const Tensor& dy, const Tensor& dw,
+                                     const Tensor& dbias) = 0;
+  virtual void conv_inference(const ConvInference& args) = 0;
+
+  // --- normalisation ---
+  virtual void batch_norm_forward(const BatchNormForward& args) = 0;
+  virtual void batch_norm_backward(const BatchNormBackward& args) = 0;
+  // conv_forward into `args.x`, then batch_norm_forward. A backend that takes the statistics in the convolution's
+  // epilogue overrides it.
+  virtual void conv_batch_norm_forward(const Conv2dShape& shape, const Tensor& x, const Tensor& w,
+                                       const BatchNormForward& args);
+
+  // --- pooling ---
+  virtual void max_pool_forward(
+      const PoolShape& pool, const Tensor& x, const Tensor& y,
+      const Tensor& argmax) = 0;  // argmax: u8 like y, optional; position in the window, first maximum wins
+  virtual void max_pool_backward(const PoolShape& pool, const Tensor& dy, const Tensor& argmax, const Tensor& dx) = 0;
+  virtual void avg_pool_forward(const PoolShape& pool, const Tensor& x, const Tensor& y) = 0;  // padding is 0
+  virtual void avg_pool_backward(const PoolShape& pool, const Tensor& dy, const Tensor& dx) = 0;
+  virtual void global_avg_pool_forward(const Tensor& x, const Tensor& y) = 0;     // y [N,C], nhwc
+  virtual void global_avg_pool_backward(const Tensor& dy, const Tensor& dx) = 0;  // dy [N,C]
+
+  // --- head ---
+  virtual void linear_forward(const Tensor& x, const Tensor& w, const Tensor& bias,
+                              const Tensor& y) = 0;  // y = x w^T + b; bias optional
+  virtual void linear_backward(const Tensor& x, const Tensor& w, const Tensor& dy, const Tensor& dx, const Tensor& dw,
+                               const Tensor& dbias) = 0;  // each output optional, overwritten
+  // Mean over N of -sum_k t_k log softmax(logits)_k, t = (1-label_smoothing)*target + label_smoothing/K.
+  // logits [N,K]; labels [N] i64 or soft targets [N,K] f32; loss [] f32; dlogits (optional) like logits: d loss / d
+  // logits.
+  virtual void softmax_cross_entropy(const Tensor& logits, const Tensor& target, float label_smoothing,
+                                     const Tensor& loss, const Tensor& dlogits) = 0;
+
+  // --- optimiser: all parameters in one call ---
+  virtual void sgd_step(std::span<const SgdParameter> parameters, const SgdStep& step) = 0;
+
+  // --- measured choices of implementations ---
+  // The choices made so far as JSON text, and choices to use from now on (a checkpoint stores them: another choice
+  // rounds differently). With deterministic(true) choices follow a fixed rule instead of measurements.
+  virtual std::string export_plans() const = 0;
+  virtual void import_plans(const std::string& json) = 0;
+  virtual void set_deterministic(bool on) = 0;
+};
+
+// The backend of a device. Throws Error(device) with the reason and the remedy if it is not available.
+Backend& backend(Device device);
+
+// Each returns null when that backend is not part of this build or cannot run here; `reason` then says why.
+Backend* cpu_backend(std::string* reason);
+Backend* cuda_backend(int index, std::string* reason);
+Backend* emulated_backend(std::string* reason);
+
+// An activation in the layout that its device prefers, not initialised.
+Tensor make_activation(const Shape& shape, DType dtype, Device device);
+
+}  // namespace engine
