@@ -18,10 +18,14 @@ text_files() {
     \( -name '*.md' -o -name '*.py' -o -name '*.sh' -o -name '*.cmake' -o -name CMakeLists.txt -o -path tools/quickstart -o -path .ci/run \) 2>/dev/null
 }
 
-# Who may include whom, and where each library may appear.
+# Who may include whom, and where each library may appear. A header that says "Private to engine/ops" near its top is for
+# that folder (and for tests and bench) only; so are the headers of engine/cpu, engine/cuda and engine/backend.h.
 layers() {
+  local all
+  mapfile -t all < <(code_files)
+  ((${#all[@]})) || return
   # shellcheck disable=SC2016
-  code_files | xargs -r awk '
+  awk '
     function offence(what) { printf "%s:%d: %s\n", FILENAME, FNR, what }
     BEGIN {  # each layer sees itself and the layers below it; bench and tests see all
       below["kernels"] = "kernels"
@@ -35,9 +39,17 @@ layers() {
       layer = FILENAME; sub("/.*", "", layer)
       header = FILENAME ~ /\.h$/
       device = FILENAME ~ /\.cuh?$/ || FILENAME ~ /^engine\/cuda\//
-      internal = FILENAME ~ /^engine\/(cpu|cuda)\// || FILENAME == "engine/backend.h"
-      public = header && layer ~ /^(kernels|engine|models)$/ && !internal
+      public = header && layer ~ /^(kernels|engine|models)$/ && !(FILENAME in owner)
       once = 0
+    }
+    pass == 1 {
+      if (FNR == 1 && FILENAME ~ /^engine\/cpu\//) owner[FILENAME] = "engine/cpu/"
+      if (FNR == 1 && FILENAME ~ /^engine\/cuda\//) owner[FILENAME] = "engine/cuda/"
+      if (FNR <= 5 && header && match($0, /Private to (the )?(kernels|engine|models)[a-z_\/]*/)) {
+        folder = substr($0, RSTART, RLENGTH); sub(/^Private to /, "", folder); sub(/^the /, "", folder)
+        owner[FILENAME] = folder "/"
+      }
+      next
     }
     /^#pragma once/ { once = 1 }
     /^[ \t]*using namespace/ && layer !~ /^(tests|tools|bench)$/ { offence("using namespace outside tests, tools and bench") }
@@ -53,8 +65,10 @@ layers() {
         offence("\"" name "\": an include path is the path in the repository, such as \"engine/tensor.h\"")
       else if (index(" " below[layer] " ", " " target " ") == 0)
         offence(layer " includes \"" name "\"; the direction is kernels <- engine <- models <- tools, and only tests and bench see all")
-      else if (public && (name == "engine/backend.h" || name ~ /^engine\/(cpu|cuda)\//))
-        offence("a public header includes the internal \"" name "\"")
+      else if (public && name in owner)
+        offence("a public header includes \"" name "\", which is private to " owner[name])
+      else if (name in owner && layer != "tests" && layer != "bench" && index(FILENAME, owner[name]) != 1)
+        offence("\"" name "\" is private to " owner[name])
       next
     }
     layer == "tests" || layer == "bench" { next }
@@ -66,7 +80,7 @@ layers() {
     name ~ /^(oneapi\/)?dnnl/ && FILENAME !~ /^engine\/cpu\// { offence("<" name "> belongs into engine/cpu/") }
     name ~ /^(cuda|cudnn|cublas|nccl|nvrtc)/ && !device { offence("<" name "> belongs into .cu files and engine/cuda/") }
     layer == "kernels" && name ~ /^(fmt|spdlog|dnnl|CLI|nlohmann)/ { offence("kernels includes <" name ">; nvcc does not compile it") }
-  ' >>"$offences"
+  ' pass=1 "${all[@]}" pass=2 "${all[@]}" >>"$offences"
 }
 
 # One file, one idea: 600 lines at most. No tabs, no blanks at the end of a line, a newline at the end of the file.
