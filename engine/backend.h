@@ -32,12 +32,13 @@ struct BatchNormForward {
   Tensor gamma, beta;  // [C]
   Tensor residual;     // optional, like x: added before the ReLU
   bool relu = false;
+  bool training = true;  // false: normalises with the running statistics, which stay as they are
   float momentum = 0.1f, eps = 1e-5f;
   Tensor running_mean,
       running_var;    // [C], updated: (1-momentum)*old + momentum*batch; var unbiased (PyTorch's BatchNorm2d)
   Tensor mean_shift;  // optional [C]: added to the batch mean before it enters running_mean (a folded conv bias)
   Tensor y;           // out, like x; may alias residual
-  Tensor mean, rstd;  // out [C]: batch mean and 1/sqrt(var + eps), var biased
+  Tensor mean, rstd;  // out [C]: the mean used and 1/sqrt(var + eps), var biased
 };
 
 struct BatchNormBackward {
@@ -45,6 +46,7 @@ struct BatchNormBackward {
   Tensor y;   // the forward result if it had a ReLU, else undefined: the gradient passes where y > 0
   Tensor x;   // the forward input
   Tensor gamma, mean, rstd;
+  bool training = true;  // false: mean and rstd are constants, dx = dy * gamma * rstd
   Tensor dx;             // out; may alias x or dy
   Tensor dgamma, dbeta;  // out [C], overwritten
   Tensor dresidual;      // out, optional, like dy: dy behind the ReLU; may alias dy (then dx may not)

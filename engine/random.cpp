@@ -19,8 +19,7 @@ uint32_t high(uint64_t value) {
 
 }  // namespace
 
-std::array<uint32_t, 4> philox4x32(const std::array<uint32_t, 4>& counter,
-                                   const std::array<uint32_t, 2>& key) {
+std::array<uint32_t, 4> philox4x32(const std::array<uint32_t, 4>& counter, const std::array<uint32_t, 2>& key) {
   auto [c0, c1, c2, c3] = counter;
   auto [k0, k1] = key;
   for (int round = 0; round < 10; ++round) {

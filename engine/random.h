@@ -13,8 +13,7 @@
 namespace engine {
 
 // One block of Philox4x32-10: 128 random bits for a 128-bit counter and a 64-bit key.
-std::array<uint32_t, 4> philox4x32(const std::array<uint32_t, 4>& counter,
-                                   const std::array<uint32_t, 2>& key);
+std::array<uint32_t, 4> philox4x32(const std::array<uint32_t, 4>& counter, const std::array<uint32_t, 2>& key);
 
 // What a stream is used for. Streams of different purposes are independent, so a new use of randomness
 // never shifts the numbers of an older one.

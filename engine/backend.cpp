@@ -1,0 +1,74 @@
+#include "engine/backend.h"
+
+#include "engine/device.h"
+#include "engine/error.h"
+
+#include <ostream>
+
+namespace engine {
+namespace {
+
+Backend* find(Device device, std::string* reason) {
+  switch (device.type) {
+    case DeviceType::cpu:
+      return cpu_backend(reason);
+    case DeviceType::cuda:
+      return cuda_backend(device.index, reason);
+    case DeviceType::emulated:
+      return emulated_backend(reason);
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+Backend& backend(Device device) {
+  if (device.type == DeviceType::cpu) {
+    static Backend* const cpu = cpu_backend(nullptr);  // by far the most frequent, and always part of the build
+    return *cpu;
+  }
+  std::string reason;
+  Backend* found = find(device, &reason);
+  if (found == nullptr) fail(ErrorKind::device, device, ": ", reason);
+  return *found;
+}
+
+bool available(Device device, std::string* reason) {
+  return find(device, reason) != nullptr;
+}
+
+Device best_device() {
+  const Device cuda = {DeviceType::cuda, 0};
+  return available(cuda) ? cuda : Device{};
+}
+
+MemoryStats memory_stats(Device device) {
+  return backend(device).memory_stats();
+}
+void reset_peak_memory(Device device) {
+  backend(device).reset_peak_memory();
+}
+
+std::string to_string(Device device) {
+  switch (device.type) {
+    case DeviceType::cpu:
+      return "cpu";
+    case DeviceType::cuda:
+      return "cuda:" + std::to_string(device.index);
+    case DeviceType::emulated:
+      return "emulated";
+  }
+  return "?";
+}
+
+std::ostream& operator<<(std::ostream& out, Device device) {
+  return out << to_string(device);
+}
+
+void Backend::conv_batch_norm_forward(const Conv2dShape& shape, const Tensor& x, const Tensor& w,
+                                      const BatchNormForward& args) {
+  conv_forward(shape, x, w, {}, args.x);
+  batch_norm_forward(args);
+}
+
+}  // namespace engine

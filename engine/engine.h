@@ -1,0 +1,18 @@
+#pragma once
+// Everything a program on libengine needs, without the models (models/resnet.h).
+#include "engine/autograd.h"
+#include "engine/device.h"
+#include "engine/error.h"
+#include "engine/fallback.h"
+#include "engine/nn/layers.h"
+#include "engine/nn/module.h"
+#include "engine/ops/conv.h"
+#include "engine/ops/elementwise.h"
+#include "engine/ops/linear.h"
+#include "engine/ops/loss.h"
+#include "engine/ops/norm.h"
+#include "engine/ops/pool.h"
+#include "engine/optim/schedule.h"
+#include "engine/optim/sgd.h"
+#include "engine/random.h"
+#include "engine/tensor.h"

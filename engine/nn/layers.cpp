@@ -1,0 +1,94 @@
+#include "engine/nn/layers.h"
+
+#include <cmath>
+#include <vector>
+
+#include "engine/error.h"
+#include "engine/ops/linear.h"
+
+namespace engine {
+namespace {
+
+Tensor uniform(const Shape& shape, float bound, RandomStream& random) {
+  std::vector<float> values(static_cast<size_t>(shape.numel()));
+  for (float& value : values) value = (2 * random.uniform() - 1) * bound;
+  return Tensor::from(values, shape).set_requires_grad(true);
+}
+
+Tensor normal(const Shape& shape, float std, RandomStream& random) {
+  std::vector<float> values(static_cast<size_t>(shape.numel()));
+  for (float& value : values) value = random.normal() * std;
+  return Tensor::from(values, shape).set_requires_grad(true);
+}
+
+}  // namespace
+
+Conv2d::Conv2d(const Conv2dSpec& conv, RandomStream& random) : spec(conv) {
+  check(conv.groups >= 1 && conv.in_channels % conv.groups == 0 && conv.out_channels % conv.groups == 0,
+        "Conv2d: ", conv.in_channels, " and ", conv.out_channels,
+        " channels must be multiples of groups=", conv.groups);
+  const int64_t area = conv.kernel * conv.kernel;
+  const auto fan_in = static_cast<float>(area * conv.in_channels / conv.groups);
+  const auto fan_out = static_cast<float>(area * conv.out_channels);  // PyTorch counts all filters, whatever the groups
+  weight = normal({conv.out_channels, conv.kernel, conv.kernel, conv.in_channels / conv.groups}, std::sqrt(2 / fan_out),
+                  random);
+  if (conv.bias) bias = uniform({conv.out_channels}, 1 / std::sqrt(fan_in), random);
+}
+
+Tensor Conv2d::operator()(const Tensor& x) const {
+  return conv2d(x, weight, bias, {.stride = spec.stride, .padding = spec.padding, .groups = spec.groups});
+}
+
+void Conv2d::visit(ModuleVisitor& visitor) {
+  visitor.parameter("weight", weight, ParameterKind::weight);
+  visitor.parameter("bias", bias, ParameterKind::bias);
+}
+
+BatchNorm2d::BatchNorm2d(int64_t channels) {
+  bn.gamma = Tensor::full({channels}, 1).set_requires_grad(true);
+  bn.beta = Tensor::zeros({channels}).set_requires_grad(true);
+  bn.running_mean = Tensor::zeros({channels});
+  bn.running_var = Tensor::full({channels}, 1);
+  num_batches_tracked = Tensor::zeros({}, {.dtype = DType::i64});
+}
+
+bool BatchNorm2d::count_batch() {
+  if (training()) ++num_batches_tracked.mutable_values<int64_t>()[0];
+  return training();
+}
+
+void BatchNorm2d::visit(ModuleVisitor& visitor) {
+  visitor.parameter("weight", bn.gamma, ParameterKind::norm);
+  visitor.parameter("bias", bn.beta, ParameterKind::norm);
+  visitor.buffer("running_mean", bn.running_mean);
+  visitor.buffer("running_var", bn.running_var);
+  visitor.buffer("num_batches_tracked", num_batches_tracked);
+}
+
+Linear::Linear(int64_t in_features, int64_t out_features, RandomStream& random) {
+  const float bound = 1 / std::sqrt(static_cast<float>(in_features));
+  weight = uniform({out_features, in_features}, bound, random);
+  bias = uniform({out_features}, bound, random);
+}
+
+Tensor Linear::operator()(const Tensor& x) const {
+  return linear(x, weight, bias);
+}
+
+void Linear::visit(ModuleVisitor& visitor) {
+  visitor.parameter("weight", weight, ParameterKind::weight);
+  visitor.parameter("bias", bias, ParameterKind::bias);
+}
+
+Tensor conv_bn_relu(const Tensor& x, const Conv2d& conv, BatchNorm2d& bn, const FusionOptions& options) {
+  return conv_bn_relu(x, conv.weight, bn.bn,
+                      {.stride = conv.spec.stride,
+                       .padding = conv.spec.padding,
+                       .groups = conv.spec.groups,
+                       .bias = conv.bias,
+                       .residual = options.residual,
+                       .relu = options.relu,
+                       .training = bn.count_batch()});
+}
+
+}  // namespace engine

@@ -1,0 +1,63 @@
+#pragma once
+#include "engine/nn/module.h"
+#include "engine/ops/conv.h"
+#include "engine/ops/norm.h"
+#include "engine/random.h"
+
+namespace engine {
+
+struct Conv2dSpec {
+  int64_t in_channels = 0, out_channels = 0;
+  int64_t kernel = 1, stride = 1, padding = 0, groups = 1;
+  bool bias = false;
+};
+
+// A convolution with torchvision's initialisation: filters normal with std sqrt(2 / (K*R*S)) (Kaiming normal, fan out,
+// ReLU; He et al. 2015, eq. 10), bias uniform in +-1/sqrt(fan in) (PyTorch's default).
+class Conv2d : public Module {
+ public:
+  Conv2d() = default;
+  Conv2d(const Conv2dSpec& spec, RandomStream& random);
+  Tensor operator()(const Tensor& x) const;
+  void visit(ModuleVisitor& visitor) override;
+
+  Conv2dSpec spec;
+  Tensor weight;  // [K,R,S,C/groups]
+  Tensor bias;    // [K] or undefined
+};
+
+class BatchNorm2d : public Module {
+ public:
+  BatchNorm2d() = default;
+  explicit BatchNorm2d(int64_t channels);  // gamma 1, beta 0, running mean 0, running variance 1
+  Tensor operator()(const Tensor& x) { return batch_norm(x, bn, {.training = count_batch()}); }
+  void visit(ModuleVisitor& visitor) override;
+
+  // In training counts one more batch in num_batches_tracked. Returns training().
+  bool count_batch();
+
+  BatchNormState bn;
+  Tensor num_batches_tracked;  // [] i64, always on the host
+};
+
+class Linear : public Module {
+ public:
+  Linear() = default;
+  // Weight and bias uniform in +-1/sqrt(in_features), PyTorch's default.
+  Linear(int64_t in_features, int64_t out_features, RandomStream& random);
+  Tensor operator()(const Tensor& x) const;
+  void visit(ModuleVisitor& visitor) override;
+
+  Tensor weight;  // [K,C]
+  Tensor bias;    // [K]
+};
+
+struct FusionOptions {
+  Tensor residual;  // optional: added before the ReLU
+  bool relu = true;
+};
+
+// relu(bn(conv(x)) + residual) as one operation; the convolution's own bias is folded.
+Tensor conv_bn_relu(const Tensor& x, const Conv2d& conv, BatchNorm2d& bn, const FusionOptions& options = {});
+
+}  // namespace engine
