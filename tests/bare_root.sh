@@ -64,7 +64,6 @@ esac
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/engine
 base=$cache/$suite-minbase.tar
 root=$(mktemp -d "${TMPDIR:-/tmp}/bare-$suite.XXXXXX")
-chmod 755 "$root"  # apt downloads as a user of its own
 # shellcheck disable=SC2317  # called by the trap
 cleanup() {
   umount -l "$root/proc" "$root/dev" 2>/dev/null || true
@@ -82,6 +81,7 @@ if [[ ! -s $base ]]; then
 else
   tar -C "$root" -xf "$base"
 fi
+chmod 755 "$root"  # mktemp's 700 would lock out all users but root, apt's own among them
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
