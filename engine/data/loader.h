@@ -1,0 +1,142 @@
+#pragma once
+// Batches of transformed pictures, prepared ahead by worker threads.
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/data/dataset.h"
+#include "engine/data/sampler.h"
+#include "engine/random.h"
+
+namespace engine {
+
+struct Batch {
+  int64_t number = 0;  // in its epoch, from 0
+  int64_t count = 0;
+  int64_t height = 0;
+  int64_t width = 0;
+  std::vector<uint8_t> images;   // [count, height, width, 3]
+  std::vector<int64_t> labels;   // [count]
+  std::vector<int64_t> indices;  // [count]: which sample each one is
+};
+
+// Turns a picture into height x width x 3 bytes. Called by several threads at once; the stream is the only
+// randomness it may use.
+using SampleTransform = std::function<void(const Image&, RandomStream&, std::span<uint8_t> out)>;
+
+enum class LoaderMode {
+  train,     // a new order each epoch
+  evaluate,  // 0, 1, 2, ...: every sample exactly once
+};
+
+enum class BadImages {
+  fail,  // the first picture that cannot be read ends the run
+  // Training puts another sample in its place, drawn by the generator for (seed, epoch, bad sample): the rest
+  // of the order stays as it was. Evaluation leaves it out of its batch.
+  skip,
+};
+
+struct LoaderOptions {
+  LoaderMode mode = LoaderMode::train;
+  int64_t batch_size = 32;
+  int64_t height = 224;
+  int64_t width = 224;
+  bool drop_last = false;        // training only
+  int workers = 2;               // 0: next() does the work itself
+  int64_t prefetch_batches = 3;  // finished or in work at any time: what bounds the memory
+  uint64_t seed = 0;
+  BadImages bad_images = BadImages::fail;
+  double max_bad_fraction = 0.5;  // a data set with more bad pictures than this is refused even by skip
+};
+
+struct BadImage {
+  int64_t index;
+  std::string message;  // names the file or record
+};
+
+// A batch is a function of the data set, the transform, the seed, the epoch and its number: the number of
+// workers, prefetching, and where the run was resumed change no bit of it.
+class Loader {
+ public:
+  // Throws Error(ErrorKind::usage) for options that cannot be met.
+  Loader(DatasetPtr dataset, SampleTransform transform, const LoaderOptions& options);
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+  // Waits for the samples in work (one per worker), never for whole batches.
+  ~Loader();
+
+  int64_t batches_per_epoch() const { return sampler_.batches_per_epoch(); }
+
+  // Goes to a batch of an epoch, from wherever the loader is. first_batch == batches_per_epoch() is its end.
+  void start(int64_t epoch, int64_t first_batch = 0);
+
+  // Waits for the next batch and puts it into `batch`, whose memory is used again for a later one: pass the
+  // same object each time. Returns false, leaving `batch` alone, at the end of the epoch. A batch of which
+  // skip has left nothing is passed over.
+  // Throws what a sample threw, as soon as it has thrown: Error(ErrorKind::data) naming the file or record.
+  // After that every call throws until start().
+  bool next(Batch& batch);
+
+  // What next() has spent waiting for data since the loader was made.
+  double wait_seconds() const { return wait_seconds_; }
+
+  // The pictures that skip has met so far, by index.
+  std::vector<BadImage> bad_images() const;
+
+ private:
+  struct Slot {
+    Batch batch;
+    int64_t unfinished = 0;  // samples
+  };
+  struct Work {
+    Batch* batch = nullptr;
+    std::span<const int64_t> samples;  // of the whole batch
+    int64_t begin = 0, end = 0;        // positions in it
+    Slot* slot = nullptr;
+  };
+
+  void work();
+  bool has_work() const;
+  Work claim();
+  void pause();
+  void reserve(Batch& batch) const;
+  void begin_batch(Batch& batch, int64_t number) const;
+  void fill(const Work& work);
+  void fill_sample(Batch& batch, int64_t position, int64_t sample);
+  bool try_sample(Batch& batch, int64_t position, int64_t index, int64_t sample);
+  void note_bad(int64_t index, const std::string& message);
+  void wait_for(Slot& slot, std::unique_lock<std::mutex>& lock);
+  static void close_gaps(Batch& batch);
+
+  const DatasetPtr dataset_;
+  const SampleTransform transform_;
+  const LoaderOptions options_;
+  const int64_t chunk_;  // samples that a worker takes at a time
+  Sampler sampler_;      // changed only while no worker is at work
+  int64_t epoch_ = -1;
+  double wait_seconds_ = 0;  // of the consumer's thread
+
+  mutable std::mutex mutex_;  // guards what follows
+  std::condition_variable work_ready_, batch_ready_;
+  std::vector<Slot> slots_;  // batch b is made in slot b % slots
+  int64_t claimed_batch_ = 0, claimed_sample_ = 0;
+  int64_t next_batch_ = 0;  // the consumer's
+  int64_t end_batch_ = 0;
+  int at_work_ = 0;
+  std::exception_ptr error_;
+  std::map<int64_t, std::string> bad_;
+  std::atomic<bool> cancelled_ = false;  // samples in work are abandoned
+  bool stopping_ = false;
+
+  std::vector<std::jthread> workers_;  // last, so that they end before what they use
+};
+
+}  // namespace engine

@@ -1,0 +1,37 @@
+#include "engine/data/sampler.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "engine/error.h"
+#include "engine/random.h"
+
+namespace engine {
+
+Sampler::Sampler(const SamplerOptions& options) : options_(options) {
+  check(options.batch_size > 0, "sampler: batch size ", options.batch_size, ", but 1 or more is needed");
+  check(options.size > 0, "sampler: the data set is empty");
+  check(batches_per_epoch() > 0, "sampler: batch size ", options.batch_size, " is more than the ", options.size,
+        " samples, and a batch that is not full is dropped; lower the batch size");
+}
+
+int64_t Sampler::batches_per_epoch() const {
+  return (options_.size + (options_.drop_last ? 0 : options_.batch_size - 1)) / options_.batch_size;
+}
+
+void Sampler::start(int64_t epoch) {
+  if (options_.shuffle) {
+    order_ = random_permutation(options_.size, options_.seed, static_cast<uint64_t>(epoch), purpose::kOrder);
+  } else if (order_.empty()) {
+    order_.resize(static_cast<size_t>(options_.size));
+    std::iota(order_.begin(), order_.end(), int64_t{0});
+  }
+}
+
+std::span<const int64_t> Sampler::batch(int64_t number) const {
+  const int64_t begin = number * options_.batch_size;
+  const int64_t count = std::min(options_.batch_size, options_.size - begin);
+  return std::span(order_).subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
+}
+
+}  // namespace engine
