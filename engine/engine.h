@@ -6,6 +6,7 @@
 #include "engine/fallback.h"
 #include "engine/nn/layers.h"
 #include "engine/nn/module.h"
+#include "engine/nn/weights.h"
 #include "engine/ops/conv.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/linear.h"
