@@ -1,0 +1,242 @@
+#include "engine/cpu/conv_plan.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <utility>
+
+#include "engine/cpu/allocator.h"
+#include "engine/cpu/conv_candidate.h"
+#include "engine/cpu/dnnl.h"
+#include "engine/cpu/simd/kernels.h"
+#include "engine/cpu/threads.h"
+#include "engine/fallback.h"
+
+namespace engine::cpu {
+namespace {
+
+constexpr const char* kDirectionNames[] = {"forward", "inference", "backward_data", "backward_weights"};
+
+// A problem is measured on as many images as keep one run near ten milliseconds: which implementation wins hardly
+// depends on the batch, and a ResNet-50 has some seventy problems.
+constexpr int64_t kMeasuredMacs = 1'000'000'000;
+constexpr int kRuns = 3;
+// An implementation this much slower in its first run than the best so far is not run again.
+constexpr double kHopeless = 2.0;
+
+const char* name_of_layout(Layout layout) {
+  return layout == Layout::blocked16 ? "blocked16" : "nhwc";
+}
+
+bool is_reference(const std::string& name) {
+  return name.find("ref") != std::string::npos;
+}
+bool is_winograd(const std::string& name) {
+  return name.find("wino") != std::string::npos;
+}
+
+// Slower instruction sets are only tried where the library has nothing else.
+bool is_for_older_cpu(const std::string& name, const std::string& first) {
+  const auto has = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
+  return (has(first, "avx512") && !has(name, "avx512") && !has(name, "gemm")) ||
+         (has(first, "avx2") && has(name, "sse41"));
+}
+
+ConvProblem scaled_down(ConvProblem problem) {
+  Conv2dShape& s = problem.shape;
+  const int64_t macs_per_image = std::max<int64_t>(s.macs() / std::max<int64_t>(s.n, 1), 1);
+  const int64_t threads = num_threads();
+  int64_t images = std::max<int64_t>(kMeasuredMacs / macs_per_image, 1);
+  images = (images + threads - 1) / threads * threads;
+  s.n = std::min(s.n, images);
+  return problem;
+}
+
+size_t output_bytes(const ConvProblem& problem) {
+  const Conv2dShape& s = problem.shape;
+  return static_cast<size_t>(s.n * s.p() * s.q() * s.k) * size_of(problem.dtype);
+}
+
+// The fastest implementation's name, by the minimum of a few runs each: other processes only ever add time.
+std::string measure(const ConvProblem& full, const ConvOperands& given) {
+  const ConvProblem problem = scaled_down(full);
+  ConvOperands operands = given;
+  // What adds to its output would not find the same input again.
+  const Buffer output(problem.residual == Residual::in_place ? output_bytes(problem) : 0);
+  if (problem.residual == Residual::in_place) operands.y = output.as();
+  if (problem.residual == Residual::in_place) operands.residual = output.as();
+  std::string best, first;
+  double best_seconds = std::numeric_limits<double>::infinity();
+  visit_candidates(problem, [&](const std::string& name, const auto& make) {
+    if (is_reference(name)) return true;
+    if (first.empty()) first = name;
+    if (is_for_older_cpu(name, first)) return true;
+    const auto candidate = make();
+    double seconds = candidate->time(operands);  // warm-up: page faults, cold caches
+    for (int run = 0; run < kRuns; ++run) {
+      if (seconds > kHopeless * best_seconds && run > 0) break;
+      seconds = std::min(seconds, candidate->time(operands));
+    }
+    if (seconds < best_seconds) {
+      best_seconds = seconds;
+      best = name;
+    }
+    return true;
+  });
+  return best;
+}
+
+// The choice without measuring: Winograd where it pays on every machine that we measured, else the library's first.
+std::string by_rule(const ConvProblem& problem) {
+  const Conv2dShape& s = problem.shape;
+  const bool want_winograd = problem.dtype == DType::f32 && s.c >= 32 && s.k >= 32;
+  std::string first, winograd, any;
+  visit_candidates(problem, [&](const std::string& name, const auto&) {
+    if (any.empty()) any = name;
+    if (is_reference(name)) return true;
+    if (first.empty()) first = name;
+    if (winograd.empty() && is_winograd(name)) winograd = name;
+    return winograd.empty() || !want_winograd;
+  });
+  if (want_winograd && !winograd.empty()) return winograd;
+  return first.empty() ? any : first;
+}
+
+std::unique_ptr<ConvPlan> build(const ConvProblem& problem, const std::string& wanted) {
+  std::unique_ptr<ConvPlan> plan;
+  visit_candidates(problem, [&](const std::string& name, const auto& make) {
+    if (name != wanted) return true;
+    plan = make();
+    return false;
+  });
+  return plan;
+}
+
+}  // namespace
+
+std::string ConvProblem::text() const {
+  std::ostringstream out;
+  out << kDirectionNames[static_cast<int>(direction)] << ' ' << name_of(dtype) << " n" << shape.n << " h" << shape.h
+      << " w" << shape.w << " c" << shape.c << " k" << shape.k << " r" << shape.r << " s" << shape.s << " stride"
+      << shape.stride << " pad" << shape.padding << " groups" << shape.groups << " x=" << name_of_layout(x)
+      << " y=" << name_of_layout(y);
+  if (bias) out << " bias";
+  if (residual != Residual::none) out << (residual == Residual::in_place ? " residual-in-place" : " residual");
+  if (relu) out << " relu";
+  return out.str();
+}
+
+std::vector<std::string> conv_implementations(const ConvProblem& problem) {
+  std::vector<std::string> names;
+  visit_candidates(problem, [&](const std::string& name, const auto&) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+    return true;
+  });
+  return names;
+}
+
+const ConvPlan& ConvPlans::find(const ConvProblem& problem, const ConvOperands& operands) {
+  const std::string key = problem.text();
+  if (const auto known = plans_.find(key); known != plans_.end()) return *known->second;
+  if (!deterministic_ && !loaded_) load_file();
+
+  std::unique_ptr<ConvPlan> plan;
+  if (const auto choice = choices_.find(key); choice != choices_.end()) plan = build(problem, choice->second);
+  if (!plan) {
+    std::string name = deterministic_ ? by_rule(problem) : measure(problem, operands);
+    if (name.empty()) name = by_rule(problem);
+    plan = build(problem, name);
+    // A format may be offered for the few images that were measured and not for the whole batch.
+    if (!plan) plan = build(problem, name = by_rule(problem));
+    if (!plan) fail(ErrorKind::internal, "conv2d: oneDNN ", onednn::version(), " offers nothing for ", key);
+    if (is_reference(name)) count_fallback("cpu: oneDNN has only its reference loops for " + key);
+    choices_[key] = name;
+    if (!deterministic_) save_file();
+  }
+  return *plans_.emplace(key, std::move(plan)).first->second;
+}
+
+std::string ConvPlans::export_json() const {
+  return nlohmann::json{{"format", "engine-cpu-plans-1"}, {"plans", choices_}}.dump(1);
+}
+
+void ConvPlans::import_json(const std::string& json) {
+  const auto parsed = nlohmann::json::parse(json, nullptr, false);
+  std::map<std::string, std::string> choices;
+  try {
+    if (parsed.at("format") != "engine-cpu-plans-1") throw nlohmann::json::other_error::create(0, "format", &parsed);
+    choices = parsed.at("plans").get<std::map<std::string, std::string>>();
+  } catch (const nlohmann::json::exception&) {
+    fail(ErrorKind::checkpoint, "import_plans: the text is not a list of the cpu's plans (format engine-cpu-plans-1)");
+  }
+  for (const auto& [key, name] : choices) {
+    const auto known = plans_.find(key);
+    if (known != plans_.end() && known->second->name() != name) plans_.erase(known);
+    choices_[key] = name;
+  }
+}
+
+void ConvPlans::set_deterministic(bool on) {
+  if (on == deterministic_) return;
+  deterministic_ = on;
+  plans_.clear();
+  choices_.clear();
+  loaded_ = false;
+}
+
+std::string plan_cache_path() {
+  std::filesystem::path folder;
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache)
+    folder = cache;
+  else if (const char* home = std::getenv("HOME"); home && *home)
+    folder = std::filesystem::path(home) / ".cache";
+  else
+    return {};
+  const std::string isa = onednn::has_native_bf16() ? "avx512-bf16" : kernels_for_this_cpu().isa;
+  return folder / "libengine" /
+         ("plans-v1-cpu-" + isa + "-" + std::to_string(num_threads()) + "-" + onednn::version() + ".json");
+}
+
+// A file that cannot be read, or is not one of ours, costs a new measurement and nothing else.
+void ConvPlans::load_file() {
+  loaded_ = true;
+  std::ifstream file(plan_cache_path());
+  if (!file) return;
+  std::stringstream text;
+  text << file.rdbuf();
+  std::map<std::string, std::string> imported = choices_;
+  try {
+    import_json(text.str());
+  } catch (const Error&) {
+    return;
+  }
+  for (const auto& [key, name] : imported) choices_[key] = name;  // what was imported before goes first
+}
+
+// Written under another name and renamed, so that two processes never read a half of it. Without a writable folder the
+// choices live as long as the process.
+void ConvPlans::save_file() const {
+  const std::filesystem::path path = plan_cache_path();
+  if (path.empty()) return;
+  std::error_code ignored;
+  std::filesystem::create_directories(path.parent_path(), ignored);
+  const std::filesystem::path temporary = path.string() + "." + std::to_string(getpid());
+  bool written = false;
+  if (std::ofstream file(temporary); file) {
+    file << export_json() << '\n';
+    file.close();
+    written = file.good();
+  }
+  if (written)
+    std::filesystem::rename(temporary, path, ignored);
+  else
+    std::filesystem::remove(temporary, ignored);
+}
+
+}  // namespace engine::cpu

@@ -1,0 +1,45 @@
+#include <algorithm>
+#include <vector>
+
+#include "engine/cpu/backend.h"
+#include "engine/cpu/simd/kernels.h"
+#include "engine/cpu/threads.h"
+
+namespace engine::cpu {
+
+// One parallel region over pieces of all parameters: most of them are far too small for one of their own.
+void CpuBackend::sgd_step(std::span<const SgdParameter> parameters, const SgdStep& step) {
+  constexpr int64_t kPiece = 16 << 10;
+  struct Piece {
+    const SgdParameter* owner;
+    int64_t begin, count;
+  };
+  std::vector<Piece> pieces;
+  int64_t bytes = 0;
+  for (const SgdParameter& p : parameters) {
+    bytes += 3 * static_cast<int64_t>(p.parameter.bytes());
+    for (int64_t begin = 0; begin < p.parameter.numel(); begin += kPiece)
+      pieces.push_back({&p, begin, std::min(kPiece, p.parameter.numel() - begin)});
+  }
+  const auto& kernels = kernels_for_this_cpu();
+  parallel_for(
+      static_cast<int64_t>(pieces.size()),
+      [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const Piece& piece = pieces[static_cast<size_t>(i)];
+          const SgdParameter& p = *piece.owner;
+          const bool has_momentum = p.momentum_buffer.defined();
+          kernels.sgd(p.parameter.raw<float>() + piece.begin, p.grad.raw<float>() + piece.begin,
+                      has_momentum ? p.momentum_buffer.raw<float>() + piece.begin : nullptr,
+                      {.lr = step.lr,
+                       .momentum = step.momentum,
+                       .weight_decay = p.weight_decay,
+                       .nesterov = step.nesterov,
+                       .first = step.first},
+                      piece.count);
+        }
+      },
+      bytes > kSerialBytes);
+}
+
+}  // namespace engine::cpu
