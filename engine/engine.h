@@ -1,6 +1,10 @@
 #pragma once
 // Everything a program on libengine needs, without the models (models/resnet.h).
 #include "engine/autograd.h"
+#include "engine/data/batch_tensors.h"
+#include "engine/data/loader.h"
+#include "engine/data/open_dataset.h"
+#include "engine/data/transforms.h"
 #include "engine/device.h"
 #include "engine/error.h"
 #include "engine/fallback.h"
