@@ -1,0 +1,62 @@
+#pragma once
+// Pictures in memory, and decoding of JPEG and PNG files.
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace engine {
+
+// 8-bit RGB, rows top to bottom without gaps.
+struct Image {
+  int width = 0;
+  int height = 0;
+  std::vector<uint8_t> pixels;  // [height, width, 3]
+};
+
+// A rectangle of whole pixels: columns x ... x+width-1, rows y ... y+height-1.
+struct Region {
+  int x = 0;
+  int y = 0;
+  int width = 0;
+  int height = 0;
+  bool operator==(const Region&) const = default;
+};
+
+// Somebody else's pixels, 8-bit RGB; row i starts at pixels + i*stride bytes.
+struct ImageView {
+  const uint8_t* pixels = nullptr;
+  int width = 0;
+  int height = 0;
+  ptrdiff_t stride = 0;
+
+  ImageView() = default;
+  ImageView(const uint8_t* first, int w, int h, ptrdiff_t row_bytes)
+      : pixels(first), width(w), height(h), stride(row_bytes) {}
+  ImageView(const Image& image)  // NOLINT(google-explicit-constructor): an image is a view of itself
+      : ImageView(image.pixels.data(), image.width, image.height, ptrdiff_t{3} * image.width) {}
+
+  // The part of this view inside `region`, which must not leave it.
+  ImageView crop(const Region& region) const {
+    return {pixels + region.y * stride + ptrdiff_t{3} * region.x, region.width, region.height, stride};
+  }
+};
+
+// What a file may ask of decode_image. The defaults admit every photograph and bound a hostile file.
+struct DecodeLimits {
+  int64_t max_pixels = 100'000'000;
+  // Working memory beside the result: coefficients of a progressive JPEG, raw samples of a PNG.
+  int64_t max_bytes = int64_t{1} << 30;
+  // Encoders write about 10 scans per progressive JPEG; each costs a pass over all coefficients.
+  int max_scans = 100;
+};
+
+// Decodes a JPEG or PNG file, told apart by content, to the bytes of Pillow's Image.open(f).convert("RGB"):
+// CMYK by Pillow's formula, alpha and tRNS dropped, 16-bit colour cut to the high byte, 16-bit gray clipped
+// to 255, EXIF orientation and colour profiles ignored, the default picture of an animated PNG.
+// `name` stands for the file in messages. Throws Error(ErrorKind::data) if the file is not a picture,
+// truncated, broken, or beyond `limits`; a header that lies costs neither time nor memory in proportion.
+Image decode_image(std::span<const uint8_t> bytes, const std::string& name, const DecodeLimits& limits = {});
+
+}  // namespace engine
