@@ -4,6 +4,7 @@
 #include <atomic>
 #include <functional>
 #include <map>
+#include <memory>
 #include <utility>
 
 #include "engine/backend.h"
@@ -16,12 +17,23 @@ thread_local bool recording = true;
 std::atomic<uint64_t> nodes_created{0};
 std::atomic<int64_t> nodes_alive{0};
 
+// Deletes a node, and those that only it kept alive, without recursion: a tape dropped unused may be long. The list is
+// intrusive because a static tensor may outlive every thread_local object that has a destructor.
+void release(Node* node) {
+  thread_local Node* waiting = nullptr;
+  thread_local bool releasing = false;
+  node->next_released = std::exchange(waiting, node);
+  if (std::exchange(releasing, true)) return;
+  while (waiting != nullptr) {
+    const std::unique_ptr<Node> next(std::exchange(waiting, waiting->next_released));
+    nodes_alive.fetch_sub(1, std::memory_order_relaxed);
+  }
+  releasing = false;
+}
+
 std::shared_ptr<Node> make_node() {
   nodes_alive.fetch_add(1, std::memory_order_relaxed);
-  auto node = std::shared_ptr<Node>(new Node, [](Node* released) {
-    nodes_alive.fetch_sub(1, std::memory_order_relaxed);
-    delete released;
-  });
+  auto node = std::shared_ptr<Node>(new Node, release);
   node->number = nodes_created.fetch_add(1, std::memory_order_relaxed);
   return node;
 }
@@ -37,6 +49,14 @@ void accumulate(Tensor& sum, Tensor addend) {
   Tensor target = sum.unique() ? sum : make_tensor(sum.shape(), sum.dtype(), sum.device(), layout_of(sum));
   backend(sum.device()).binary(BinaryOp::add, sum, addend, target);
   sum = std::move(target);
+}
+
+// Adds to the gradient of a leaf, which is the user's: row-major like the leaf, and no other tensor's storage, so that
+// clipping it in place changes nothing else.
+void accumulate_leaf(Tensor& grad, Tensor addend) {
+  addend = in_layout(addend, Layout::nhwc);
+  if (!grad.defined() && !addend.unique()) addend = addend.clone();
+  accumulate(grad, std::move(addend));
 }
 
 }  // namespace
@@ -79,10 +99,11 @@ void Tensor::backward(Tensor dy) const {
           "; pass its gradient, or reduce it to one element first");
     dy = full(shape(), 1.0, {dtype(), device()});
   }
-  check(dy.shape() == shape(), "backward: the gradient has shape ", dy.shape(), ", the tensor ", shape());
+  check(dy.shape() == shape() && dy.dtype() == dtype(), "backward: the gradient is ", dy.shape(), " of ", dy.dtype(),
+        ", the tensor ", shape(), " of ", dtype());
   const NoGrad no_grad;
   if (!body_->node) {
-    accumulate(body_->grad, std::move(dy));
+    accumulate_leaf(body_->grad, std::move(dy));
     return;
   }
 
@@ -104,11 +125,12 @@ void Tensor::backward(Tensor dy) const {
           inputs.size(), " inputs");
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (!inputs[i].defined() || !gradients[i].defined()) continue;
-      check(gradients[i].shape() == inputs[i].shape(), "backward: an op returned a gradient of shape ",
-            gradients[i].shape(), " for an input of shape ", inputs[i].shape());
+      check(gradients[i].shape() == inputs[i].shape() && gradients[i].dtype() == inputs[i].dtype(),
+            "backward: an op returned a gradient ", gradients[i].shape(), " of ", gradients[i].dtype(),
+            " for an input ", inputs[i].shape(), " of ", inputs[i].dtype());
       TensorBody& target = *inputs[i].body();
       if (!target.node) {
-        accumulate(target.grad, std::move(gradients[i]));
+        accumulate_leaf(target.grad, std::move(gradients[i]));
         continue;
       }
       Pending& entry = pending[target.node->number];

@@ -14,15 +14,17 @@
 
 namespace engine {
 
-// Maps dy (same shape as the op's result) to one gradient per input, in order. An undefined tensor means zero. Runs
-// under NoGrad. The closure may capture detached tensors only: capturing the result or an attached input would make a
-// cycle. dy is passed by value: if it is unique() the closure may write into it.
+// Maps dy (shape and dtype of the op's result) to one gradient per input, in order, each with its input's shape and
+// dtype. An undefined tensor means zero. Runs under NoGrad. The closure may capture detached tensors only: capturing the
+// result or an attached input would make a cycle. dy is passed by value: if it is unique() the closure may write into
+// it.
 using BackwardFunction = std::function<Tensors(Tensor dy)>;
 
 struct Node {
   uint64_t number = 0;
   Tensors inputs;  // handles to bodies of the op's inputs (only those that require a gradient are defined)
   BackwardFunction backward;
+  Node* next_released = nullptr;  // used while nodes are deleted
 };
 
 // Attaches `y` to the tape: y = f(inputs), with `backward` its vector-Jacobian product. Returns y. Does nothing more
@@ -45,7 +47,7 @@ class NoGrad {
   bool previous_;
 };
 
-// The graph behind `root`, as (inputs of each node, number), for tests and tools: how many nodes are alive.
+// How many nodes exist, of this and every other tape: for tests and tools.
 int64_t live_nodes();
 
 }  // namespace engine

@@ -177,6 +177,7 @@ ResNet make_resnet(std::string_view name, const ResNetOptions& options) {
 }
 
 ResNet resnet_intro(int depth, const ResNetOptions& options) {
+  check(depth > 0, "resnet_intro: the depth is ", depth, ", expected one of 18, 34, 50, 101, 152");
   return make_resnet("resnet" + std::to_string(depth) + "_intro", options);
 }
 

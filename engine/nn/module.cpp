@@ -1,6 +1,9 @@
 #include "engine/nn/module.h"
 
 #include <functional>
+#include <utility>
+
+#include "engine/storage.h"
 
 namespace engine {
 namespace {
@@ -66,9 +69,10 @@ void Module::to(Device device) {
   Walk walk(
       [&](const std::string&, Tensor& tensor, const ParameterKind*) {
         if (tensor.dtype() == DType::i64) return;  // counters stay on the host
-        const bool trained = tensor.requires_grad();
-        tensor = tensor.to(device).detach();
-        tensor.set_requires_grad(trained);
+        // The body stays, so that handles which an optimiser holds go along.
+        TensorBody& body = *tensor.body();
+        body.storage = tensor.to(device).body()->storage;
+        if (body.grad.defined()) body.grad = body.grad.to(device);
       },
       nullptr);
   visit(walk);

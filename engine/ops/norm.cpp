@@ -52,7 +52,9 @@ Tensor batch_norm(const Tensor& x, const BatchNormState& bn, const BatchNormOpti
 
 Tensors batch_norm_gradients(BatchNormBackward args, bool has_residual) {
   const auto like = [&](const Tensor& x) { return make_tensor(x.shape(), x.dtype(), x.device(), layout_of(args.x)); };
+  // Somebody may have read x or y since, which turns its storage row-major.
   args.dy = in_layout(args.dy, layout_of(args.x));
+  if (args.y.defined()) args.y = in_layout(args.y, layout_of(args.x));
   const bool dy_is_free = args.dy.unique();
   if (has_residual) {
     // Without a ReLU the residual's gradient is dy itself.
