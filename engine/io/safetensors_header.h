@@ -1,5 +1,5 @@
 #pragma once
-// The JSON header of a safetensors file (private to engine/io).
+// The JSON header of a safetensors file. Private to engine/io.
 #include <array>
 #include <cstdint>
 #include <string>

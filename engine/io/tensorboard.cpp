@@ -65,17 +65,16 @@ EventWriter::EventWriter(const std::filesystem::path& dir, EventWriterOptions op
   version_event.add_double(kWallTime, now());
   version_event.add_string(kFileVersion, "brain.Event:2");
   record(version);
-  if (options.first_step > 0) {
-    std::string start;
-    protozero::pbf_writer start_event(start);
-    start_event.add_double(kWallTime, now());
-    start_event.add_int64(kStep, options.first_step);
-    {
-      protozero::pbf_writer session(start_event, kSessionLog);
-      session.add_enum(kStatus, kSessionStart);
-    }
-    record(start);
+  // In a new run too: TensorBoard takes the first START of a run for its beginning and only later ones for restarts.
+  std::string start;
+  protozero::pbf_writer start_event(start);
+  start_event.add_double(kWallTime, now());
+  start_event.add_int64(kStep, options.first_step);
+  {
+    protozero::pbf_writer session(start_event, kSessionLog);
+    session.add_enum(kStatus, kSessionStart);
   }
+  record(start);
   flush();
 }
 

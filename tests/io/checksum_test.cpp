@@ -5,7 +5,7 @@
 
 #include "engine/io/crc32c.h"
 #include "engine/io/file.h"
-#include "io_testing.h"
+#include "tests/io/io_testing.h"
 
 namespace engine {
 namespace {

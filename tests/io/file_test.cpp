@@ -5,8 +5,8 @@
 
 #include <fstream>
 
-#include "io_testing.h"
-#include "simulated_disk.h"
+#include "tests/io/io_testing.h"
+#include "tests/io/simulated_disk.h"
 
 namespace engine {
 namespace {

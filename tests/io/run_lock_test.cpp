@@ -10,7 +10,7 @@
 #include <fstream>
 #include <memory>
 
-#include "io_testing.h"
+#include "tests/io/io_testing.h"
 
 namespace engine {
 namespace {

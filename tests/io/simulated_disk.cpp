@@ -1,4 +1,4 @@
-#include "simulated_disk.h"
+#include "tests/io/simulated_disk.h"
 
 #include <fcntl.h>
 

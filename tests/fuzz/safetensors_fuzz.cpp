@@ -1,0 +1,23 @@
+// Any bytes either parse as a safetensors file whose views lie inside it, or are refused by Error(checkpoint).
+#include <cstdlib>
+
+#include "engine/io/safetensors.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const auto bytes = std::as_bytes(std::span(data, size));
+  try {
+    const auto file = engine::SafetensorsFile::parse({bytes.begin(), bytes.end()}, "fuzz");
+    std::size_t total = 0;
+    for (const engine::TensorView& view : file.entries()) {
+      std::size_t elements = 1;
+      for (const std::int64_t dim : view.shape) elements *= static_cast<std::size_t>(dim);
+      if (elements * engine::size_of(view.dtype) != view.data.size()) std::abort();
+      if (file.find(view.name) != &view) std::abort();
+      for (const std::byte byte : view.data) total += std::to_integer<std::size_t>(byte);
+    }
+    if (total > 255 * size) std::abort();
+  } catch (const engine::Error& error) {
+    if (error.kind() != engine::ErrorKind::checkpoint) std::abort();
+  }
+  return 0;
+}
