@@ -6,9 +6,9 @@
 #include <sstream>
 #include <utility>
 
-#include "engine/data/printable.h"
 #include "engine/data/read_file.h"
 #include "engine/error.h"
+#include "engine/text.h"
 
 namespace engine {
 namespace {

@@ -1,10 +1,10 @@
 // The python form of CIFAR: what its pickles must hold.
-#include <algorithm>
+#include <sstream>
 
 #include "engine/data/cifar.h"
 #include "engine/data/pickle.h"
-#include "engine/data/printable.h"
 #include "engine/error.h"
+#include "engine/text.h"
 
 namespace engine {
 namespace {
@@ -40,9 +40,9 @@ CifarRecords parse_cifar_pickle(std::span<const uint8_t> bytes, const std::strin
     shape.push_back(pickle[number].integer);
   }
   if (shape.size() != 2 || shape[0] < 1 || shape[1] != kValues) {
-    std::string text;
-    for (int64_t extent : shape) text += (text.empty() ? "" : ",") + std::to_string(extent);
-    fail(ErrorKind::data, name, ": 'data' has shape [", text, "], but [N,3072] is expected");
+    std::ostringstream text;
+    for (size_t i = 0; i < shape.size(); ++i) text << (i == 0 ? "" : ",") << shape[i];
+    fail(ErrorKind::data, name, ": 'data' has shape [", text.str(), "], but [N,3072] is expected");
   }
   const auto count = static_cast<int64_t>(data.bytes.size()) / kValues;
   if (count != shape[0] || data.bytes.size() % kValues != 0) {

@@ -112,9 +112,10 @@ DatasetPair split_dataset(DatasetPtr dataset, double amount, uint64_t seed) {
   const int64_t size = dataset->size();
   check(amount > 0 && (amount < 1 || amount == std::floor(amount)), "val-split: ", amount,
         " is neither a fraction between 0 and 1 nor a whole number of samples");
-  check(amount < static_cast<double>(size), "val-split: ", amount, " of ", size,
+  const double wanted = amount < 1 ? std::round(amount * static_cast<double>(size)) : amount;
+  check(wanted < static_cast<double>(size), "val-split: ", amount, " of ", size,
         " samples would leave none to train on; hold out fewer");
-  const int64_t total = amount < 1 ? std::llround(amount * static_cast<double>(size)) : std::llround(amount);
+  const auto total = static_cast<int64_t>(wanted);
   check(total > 0, "val-split: ", amount, " of ", size, " samples is none at all; hold out more");
 
   std::vector<std::vector<int64_t>> classes(dataset->class_names().size());

@@ -10,9 +10,9 @@
 #include <utility>
 #include <vector>
 
-#include "engine/data/printable.h"
 #include "engine/data/read_file.h"
 #include "engine/error.h"
+#include "engine/text.h"
 
 namespace engine {
 namespace {

@@ -8,8 +8,8 @@
 
 #include "engine/data/cifar.h"
 #include "engine/data/image_folder.h"
-#include "engine/data/printable.h"
 #include "engine/error.h"
+#include "engine/text.h"
 
 namespace engine {
 namespace {

@@ -5,8 +5,8 @@
 #include <unordered_map>
 #include <utility>
 
-#include "engine/data/printable.h"
 #include "engine/error.h"
+#include "engine/text.h"
 
 namespace engine {
 namespace {

@@ -1,0 +1,367 @@
+#include "engine/data/loader.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <numeric>
+#include <optional>
+#include <set>
+#include <thread>
+
+#include "tests/data/data_testing.h"
+
+namespace engine {
+namespace {
+
+using test::error_of;
+using test::fake_dataset;
+using test::FakeDataset;
+using testing::Each;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using namespace std::chrono_literals;
+
+// One pixel: the sample's own byte and two that only the stream decides.
+void mark(const Image& image, RandomStream& random, std::span<uint8_t> out) {
+  out[0] = image.pixels[0];
+  out[1] = static_cast<uint8_t>(random.next_u32());
+  out[2] = static_cast<uint8_t>(random.below(200));
+}
+
+struct Epoch {
+  std::vector<int64_t> numbers, counts, labels, indices;
+  std::vector<uint8_t> images;
+  bool operator==(const Epoch&) const = default;
+};
+
+Epoch drain(Loader& loader) {
+  Epoch epoch;
+  Batch batch;
+  while (loader.next(batch)) {
+    epoch.numbers.push_back(batch.number);
+    epoch.counts.push_back(batch.count);
+    EXPECT_EQ(batch.labels.size(), static_cast<size_t>(batch.count));
+    EXPECT_EQ(batch.indices.size(), static_cast<size_t>(batch.count));
+    EXPECT_EQ(batch.images.size(), static_cast<size_t>(batch.count * batch.height * batch.width * 3));
+    epoch.labels.insert(epoch.labels.end(), batch.labels.begin(), batch.labels.end());
+    epoch.indices.insert(epoch.indices.end(), batch.indices.begin(), batch.indices.end());
+    epoch.images.insert(epoch.images.end(), batch.images.begin(), batch.images.end());
+  }
+  return epoch;
+}
+
+Epoch run_epoch(const DatasetPtr& dataset, const LoaderOptions& options, int64_t epoch, int64_t first_batch = 0) {
+  Loader loader(dataset, mark, options);
+  loader.start(epoch, first_batch);
+  return drain(loader);
+}
+
+LoaderOptions tiny(LoaderOptions options = {}) {
+  options.height = options.width = 1;
+  return options;
+}
+
+// Slow and fast samples in turn, so that the workers overtake each other.
+DatasetPtr uneven(int64_t size) {
+  return fake_dataset({.size = size, .load = [](int64_t index) {
+                         if (index % 7 == 0) std::this_thread::sleep_for(300us);
+                         return Image{.width = 1, .height = 1, .pixels = {static_cast<uint8_t>(index), 0, 0}};
+                       }});
+}
+
+TEST(Loader, GivesTheSameBitsWithAnyNumberOfWorkersAndAnyPrefetch) {
+  const DatasetPtr dataset = uneven(203);
+  const Epoch expected = run_epoch(dataset, tiny({.batch_size = 16, .workers = 0, .seed = 5}), 3);
+  EXPECT_EQ(expected.indices.size(), 203u);
+  for (int workers : {1, 2, 5, 16}) {
+    for (int64_t prefetch : {1, 2, 40}) {
+      const LoaderOptions options =
+          tiny({.batch_size = 16, .workers = workers, .prefetch_batches = prefetch, .seed = 5});
+      EXPECT_EQ(run_epoch(dataset, options, 3), expected) << workers << " workers, prefetch " << prefetch;
+    }
+  }
+}
+
+TEST(Loader, KeepsLabelAndPictureTogether) {
+  const Epoch epoch = run_epoch(uneven(100), tiny({.batch_size = 7, .workers = 3}), 0);
+  for (size_t i = 0; i < 100; ++i) {
+    EXPECT_EQ(epoch.images[3 * i], epoch.indices[i]);
+    EXPECT_EQ(epoch.labels[i], epoch.indices[i] % 2);
+  }
+}
+
+TEST(Loader, ResumesAtAnyBatch) {
+  const DatasetPtr dataset = uneven(50);
+  const LoaderOptions options = tiny({.batch_size = 8, .workers = 2, .seed = 1});
+  const Epoch whole = run_epoch(dataset, options, 2);
+  for (int64_t first = 0; first <= 7; ++first) {
+    const Epoch rest = run_epoch(dataset, options, 2, first);
+    EXPECT_EQ(rest.indices,
+              std::vector<int64_t>(whole.indices.begin() + std::min<int64_t>(50, 8 * first), whole.indices.end()));
+    EXPECT_EQ(rest.images,
+              std::vector<uint8_t>(whole.images.begin() + 3 * std::min<int64_t>(50, 8 * first), whole.images.end()));
+    if (first < 7) {
+      EXPECT_EQ(rest.numbers.front(), first);
+    }
+  }
+}
+
+TEST(Loader, JumpsFromTheMiddleOfAnEpoch) {
+  const DatasetPtr dataset = uneven(60);
+  const LoaderOptions options = tiny({.batch_size = 4, .workers = 3, .seed = 1});
+  Loader loader(dataset, mark, options);
+  Batch batch;
+  for (int64_t epoch = 0; epoch < 20; ++epoch) {
+    loader.start(epoch);
+    for (int64_t i = 0; i <= epoch % 5; ++i) ASSERT_TRUE(loader.next(batch));
+  }
+  loader.start(7);
+  EXPECT_EQ(drain(loader), run_epoch(dataset, options, 7));
+}
+
+TEST(Loader, TrainsOnEverySampleOnceInAnOrderOfItsOwnEachEpoch) {
+  const DatasetPtr dataset = uneven(100);
+  const LoaderOptions options = tiny({.batch_size = 9, .workers = 2, .seed = 1});
+  const Epoch first = run_epoch(dataset, options, 0), second = run_epoch(dataset, options, 1);
+  EXPECT_NE(first.indices, second.indices);
+  for (const Epoch& epoch : {first, second}) {
+    EXPECT_EQ(std::set<int64_t>(epoch.indices.begin(), epoch.indices.end()).size(), 100u);
+    EXPECT_THAT(epoch.counts, ElementsAre(9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 1));
+  }
+  EXPECT_NE(run_epoch(dataset, tiny({.batch_size = 9, .workers = 2, .seed = 2}), 0).indices, first.indices);
+}
+
+TEST(Loader, TheBatchSizeChangesNeitherOrderNorAugmentation) {
+  const DatasetPtr dataset = uneven(60);
+  const Epoch small = run_epoch(dataset, tiny({.batch_size = 4}), 1);
+  const Epoch large = run_epoch(dataset, tiny({.batch_size = 32}), 1);
+  EXPECT_EQ(small.indices, large.indices);
+  EXPECT_EQ(small.images, large.images);
+}
+
+TEST(Loader, AugmentsASampleAnewEachEpoch) {
+  const DatasetPtr dataset = fake_dataset({.size = 1});
+  EXPECT_NE(run_epoch(dataset, tiny({.batch_size = 1}), 0).images,
+            run_epoch(dataset, tiny({.batch_size = 1}), 1).images);
+}
+
+TEST(Loader, EvaluatesEverySampleOnceInOrder) {
+  const LoaderOptions options = tiny({.mode = LoaderMode::evaluate, .batch_size = 16, .workers = 3});
+  std::vector<int64_t> all(50);
+  std::iota(all.begin(), all.end(), 0);
+  for (int64_t epoch : {0, 1}) EXPECT_EQ(run_epoch(uneven(50), options, epoch).indices, all);
+}
+
+TEST(Loader, DropsALastBatchThatIsNotFull) {
+  const LoaderOptions options = tiny({.batch_size = 16, .drop_last = true});
+  Loader loader(uneven(50), mark, options);
+  EXPECT_EQ(loader.batches_per_epoch(), 3);
+  loader.start(0);
+  EXPECT_THAT(drain(loader).counts, ElementsAre(16, 16, 16));
+}
+
+TEST(Loader, ReusesTheMemoryOfTheBatches) {
+  Loader loader(uneven(200), mark, tiny({.batch_size = 10, .workers = 2, .prefetch_batches = 3}));
+  Batch batch;
+  std::set<const uint8_t*> buffers;
+  for (int64_t epoch = 0; epoch < 3; ++epoch) {
+    loader.start(epoch);
+    while (loader.next(batch)) buffers.insert(batch.images.data());
+  }
+  EXPECT_LE(buffers.size(), 4u);  // three ahead and the caller's
+}
+
+TEST(Loader, PreparesNoMoreBatchesThanItMay) {
+  std::atomic<int> loads = 0;
+  Loader loader(fake_dataset({.size = 100,
+                              .load =
+                                  [&](int64_t) {
+                                    ++loads;
+                                    return Image{.width = 1, .height = 1, .pixels = {0, 0, 0}};
+                                  }}),
+                mark, tiny({.batch_size = 5, .workers = 4, .prefetch_batches = 2}));
+  loader.start(0);
+  std::this_thread::sleep_for(100ms);
+  EXPECT_EQ(loads, 10);
+  Batch batch;
+  ASSERT_TRUE(loader.next(batch));
+  std::this_thread::sleep_for(100ms);
+  EXPECT_EQ(loads, 15);
+}
+
+DatasetPtr slow(std::chrono::milliseconds time) {
+  return fake_dataset({.size = 1000, .load = [time](int64_t) {
+                         std::this_thread::sleep_for(time);
+                         return Image{.width = 1, .height = 1, .pixels = {0, 0, 0}};
+                       }});
+}
+
+TEST(Loader, MeasuresWhatTheConsumerWaits) {
+  for (int workers : {0, 2}) {
+    Loader loader(slow(20ms), mark, tiny({.batch_size = 4, .workers = workers}));
+    loader.start(0);
+    Batch batch;
+    ASSERT_TRUE(loader.next(batch));
+    EXPECT_GE(loader.wait_seconds(), 0.03) << workers;
+    EXPECT_LE(loader.wait_seconds(), 5) << workers;
+  }
+  Loader ready(fake_dataset({}), mark, tiny({.batch_size = 4, .workers = 1}));
+  ready.start(0);
+  std::this_thread::sleep_for(300ms);
+  Batch batch;
+  ASSERT_TRUE(ready.next(batch));
+  EXPECT_EQ(ready.wait_seconds(), 0);
+}
+
+TEST(Loader, EndsAtOnceWhateverItsWorkersDo) {
+  const auto start = std::chrono::steady_clock::now();
+  {
+    Loader never_started(slow(50ms), mark, tiny({.batch_size = 64, .workers = 4}));
+    Loader at_work(slow(50ms), mark, tiny({.batch_size = 64, .workers = 4}));
+    at_work.start(0);
+    Loader full(uneven(1000), mark, tiny({.batch_size = 4, .workers = 4, .prefetch_batches = 1}));
+    full.start(0);
+    std::this_thread::sleep_for(20ms);
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 2s);
+}
+
+TEST(Loader, RefusesOptionsThatCannotBeMet) {
+  const auto refusal = [](LoaderOptions options, int64_t size = 10) {
+    return error_of(ErrorKind::usage, [&] { Loader(fake_dataset({.size = size}), mark, options); });
+  };
+  EXPECT_EQ(refusal({.batch_size = 0}), "sampler: batch size 0, but 1 or more is needed");
+  EXPECT_EQ(refusal({}, 0), "sampler: the data set is empty");
+  EXPECT_EQ(refusal({.batch_size = 11, .drop_last = true}),
+            "sampler: batch size 11 is more than the 10 samples, and a batch that is not full is dropped; lower the "
+            "batch size");
+  EXPECT_EQ(refusal({.height = 0}), "loader: picture size 0x224, but 1x1 or more is needed");
+  EXPECT_EQ(refusal({.workers = -1}), "loader: -1 workers, but 0 to 1024 are possible");
+  EXPECT_EQ(refusal({.prefetch_batches = 0}), "loader: prefetch of 0 batches, but 1 or more is needed");
+  EXPECT_EQ(refusal({.mode = LoaderMode::evaluate, .batch_size = 2, .drop_last = true}),
+            "loader: drop_last would leave samples out of an evaluation; turn it off");
+  Loader loader(fake_dataset({}), mark, tiny({.batch_size = 4}));
+  Batch batch;
+  EXPECT_EQ(error_of(ErrorKind::usage, [&] { loader.next(batch); }), "loader: next() before start()");
+  EXPECT_EQ(error_of(ErrorKind::usage, [&] { loader.start(1, 4); }),
+            "loader: cannot start at batch 4 of epoch 1; an epoch has 3 batches");
+}
+
+// The pictures in `bad` cannot be read.
+DatasetPtr with_bad(int64_t size, std::set<int64_t> bad, ErrorKind kind = ErrorKind::data) {
+  return fake_dataset({.size = size, .load = [bad = std::move(bad), kind](int64_t index) {
+                         if (bad.contains(index)) fail(kind, "picture ", index, ": truncated");
+                         return Image{.width = 1, .height = 1, .pixels = {static_cast<uint8_t>(index), 0, 0}};
+                       }});
+}
+
+TEST(LoaderBadImages, AnErrorReachesTheConsumerWithItsNameWithinASecond) {
+  for (int workers : {0, 1, 4}) {
+    Loader loader(with_bad(400, {123}), mark, tiny({.batch_size = 4, .workers = workers}));
+    loader.start(0);
+    Batch batch;
+    const auto read_all = [&] {
+      while (loader.next(batch)) {
+      }
+    };
+    const auto start = std::chrono::steady_clock::now();
+    EXPECT_EQ(error_of(ErrorKind::data, read_all), "picture 123: truncated");
+    EXPECT_LT(std::chrono::steady_clock::now() - start, 1s);
+    EXPECT_EQ(error_of(ErrorKind::data, read_all), "picture 123: truncated");  // and stays
+    loader.start(1, loader.batches_per_epoch());
+    EXPECT_FALSE(loader.next(batch));
+  }
+}
+
+TEST(LoaderBadImages, OtherExceptionsGetTheNameOfTheirSample) {
+  const auto message = [](ErrorKind kind, std::function<Image(int64_t)> load) {
+    Loader loader(fake_dataset({.size = 1, .load = std::move(load)}), mark,
+                  tiny({.batch_size = 1, .workers = 1, .bad_images = BadImages::skip}));
+    loader.start(0);
+    Batch batch;
+    return error_of(kind, [&] { loader.next(batch); });
+  };
+  EXPECT_EQ(message(ErrorKind::memory, [](int64_t) -> Image { throw std::bad_alloc(); }),
+            "picture 0: out of memory while loading the picture");
+  EXPECT_EQ(message(ErrorKind::internal, [](int64_t) -> Image { throw std::runtime_error("odd"); }), "picture 0: odd");
+  EXPECT_EQ(message(ErrorKind::device, [](int64_t) -> Image { fail(ErrorKind::device, "gone"); }), "gone");
+}
+
+TEST(LoaderBadImages, SkippingPutsAnotherSampleInThePlaceAndMovesNothingElse) {
+  const Epoch good = run_epoch(with_bad(100, {}), tiny({.batch_size = 8, .workers = 0, .seed = 3}), 1);
+  for (int workers : {0, 3}) {
+    const LoaderOptions options = tiny({.batch_size = 8, .workers = workers, .seed = 3, .bad_images = BadImages::skip});
+    const Epoch epoch = run_epoch(with_bad(100, {10, 20, 30}), options, 1);
+    ASSERT_EQ(epoch.indices.size(), 100u);
+    for (size_t i = 0; i < 100; ++i) {
+      if (good.indices[i] == 10 || good.indices[i] == 20 || good.indices[i] == 30) {
+        EXPECT_NE(epoch.indices[i], good.indices[i]);
+        EXPECT_EQ(epoch.images[3 * i], epoch.indices[i]);
+        EXPECT_EQ(epoch.labels[i], epoch.indices[i] % 2);
+        EXPECT_EQ(epoch.images[3 * i + 1], good.images[3 * i + 1]);  // the augmentation of the place
+      } else {
+        EXPECT_EQ(epoch.indices[i], good.indices[i]);
+      }
+    }
+    EXPECT_EQ(epoch, run_epoch(with_bad(100, {10, 20, 30}), options, 1));
+  }
+}
+
+TEST(LoaderBadImages, EvaluationLeavesThemOut) {
+  for (int workers : {0, 3}) {
+    const LoaderOptions options =
+        tiny({.mode = LoaderMode::evaluate, .batch_size = 4, .workers = workers, .bad_images = BadImages::skip});
+    // One in the middle of a batch, and one whole batch.
+    const Epoch epoch = run_epoch(with_bad(14, {1, 8, 9, 10, 11}), options, 0);
+    EXPECT_THAT(epoch.indices, ElementsAre(0, 2, 3, 4, 5, 6, 7, 12, 13));
+    EXPECT_THAT(epoch.numbers, ElementsAre(0, 1, 3));
+    EXPECT_THAT(epoch.counts, ElementsAre(3, 4, 2));
+    for (size_t i = 0; i < 9; ++i) EXPECT_EQ(epoch.images[3 * i], epoch.indices[i]);
+  }
+}
+
+TEST(LoaderBadImages, AreListedOnceWithTheirNames) {
+  Loader loader(with_bad(50, {30, 3}), mark,
+                tiny({.mode = LoaderMode::evaluate, .batch_size = 4, .bad_images = BadImages::skip}));
+  for (int64_t epoch : {0, 1}) {
+    loader.start(epoch);
+    drain(loader);
+  }
+  const std::vector<BadImage> bad = loader.bad_images();
+  ASSERT_EQ(bad.size(), 2u);
+  EXPECT_EQ(bad[0].index, 3);
+  EXPECT_EQ(bad[0].message, "picture 3: truncated");
+  EXPECT_EQ(bad[1].index, 30);
+}
+
+TEST(LoaderBadImages, SkippingEndsWhenMoreThanHalfIsBad) {
+  std::set<int64_t> bad;
+  for (int64_t i = 0; i < 51; ++i) bad.insert(i);
+  for (LoaderMode mode : {LoaderMode::train, LoaderMode::evaluate}) {
+    Loader loader(with_bad(100, bad), mark,
+                  tiny({.mode = mode, .batch_size = 4, .workers = 1, .bad_images = BadImages::skip}));
+    loader.start(0);
+    EXPECT_THAT(error_of(ErrorKind::data, [&] { drain(loader); }),
+                testing::MatchesRegex("data: 51 of 100 pictures cannot be read, the last being picture [0-9]+: "
+                                      "truncated"));
+  }
+}
+
+TEST(LoaderBadImages, SkippingHidesNoFaultOfAnotherKind) {
+  Loader loader(with_bad(10, {4}, ErrorKind::internal), mark, tiny({.batch_size = 4, .bad_images = BadImages::skip}));
+  loader.start(0);
+  EXPECT_EQ(error_of(ErrorKind::internal, [&] { drain(loader); }), "picture 4: truncated");
+}
+
+TEST(Sampler, KnowsTheSizeOfEachBatch) {
+  Sampler sampler({.size = 10, .batch_size = 4});
+  sampler.start(0);
+  EXPECT_EQ(sampler.batches_per_epoch(), 3);
+  EXPECT_THAT(sampler.batch(1), ElementsAre(4, 5, 6, 7));
+  EXPECT_THAT(sampler.batch(2), ElementsAre(8, 9));
+}
+
+}  // namespace
+}  // namespace engine
