@@ -85,6 +85,10 @@ void CpuBackend::set_deterministic(bool on) {
   plans_.set_deterministic(on);
 }
 
+bool supports_bf16() {
+  return onednn::has_native_bf16();
+}
+
 void require_matrix_type(const char* op, DType dtype) {
   check(dtype == DType::f32 || dtype == DType::bf16, op, ": ", dtype,
         " on the cpu, expected f32 or bf16; convert with to(DType::f32)");

@@ -67,6 +67,9 @@ class CpuBackend final : public Backend {
   ConvPlans plans_;
 };
 
+// True if this processor multiplies bf16 natively.
+bool supports_bf16();
+
 // Throws Error(device) if `dtype` is bf16 and this processor has no instructions for it.
 void require_matrix_type(const char* op, DType dtype);
 
