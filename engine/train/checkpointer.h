@@ -1,0 +1,43 @@
+#pragma once
+// The checkpoints of one run: `last`, `best` and, on request, some older ones.
+#include <cstdint>
+#include <filesystem>
+#include <utility>
+#include <vector>
+
+#include "engine/io/safetensors.h"
+#include "engine/nn/module.h"
+#include "engine/optim/sgd.h"
+#include "engine/train/run_state.h"
+
+namespace engine {
+
+class Checkpointer {
+ public:
+  // A `keep_older` above 0 keeps that many step-* checkpoints beside `last`.
+  Checkpointer(std::filesystem::path run_dir, int64_t keep_older)
+      : run_dir_(std::move(run_dir)), keep_older_(keep_older) {}
+
+  // Writes `last`. A disk that fails is warned of, and the training goes on; throws Error(checkpoint) at the third
+  // failure in a row, or at once if `required`.
+  bool save(Module& module, const Sgd& sgd, const SavedState& saved, bool required = false);
+
+  // Makes `best` the checkpoint that `last` is now.
+  void mark_best();
+
+ private:
+  template <class Write>
+  bool attempt(const Write& write, bool required);
+
+  std::filesystem::path run_dir_;
+  int64_t keep_older_;
+  int failures_ = 0;
+};
+
+// What Sgd::load_state() takes, from a trainer.safetensors that save() wrote. Throws Error(checkpoint).
+std::vector<NamedTensor> momentum_of(const SafetensorsFile& trainer);
+
+// Bytes that one checkpoint of this module will take, momentum included.
+uint64_t estimate_checkpoint_bytes(Module& module);
+
+}  // namespace engine

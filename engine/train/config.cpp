@@ -1,0 +1,243 @@
+#include "engine/train/config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "engine/error.h"
+#include "engine/text.h"
+
+namespace engine {
+namespace {
+
+using C = TrainConfig;
+constexpr SettingScope kSession = SettingScope::session;
+
+constexpr const char* kModel = "Model";
+constexpr const char* kData = "Data";
+constexpr const char* kOptimisation = "Optimisation (times in epochs)";
+constexpr const char* kDevice = "Device";
+constexpr const char* kOutput = "Output";
+
+const std::vector<Setting> kSettings = {
+    {"model", "-a,--model,--arch", &C::model, kModel, "NAME", "resnet18; resnet20 for small pictures (--list-models)"},
+    {"num_classes", "--num-classes", &C::num_classes, kModel, "K", "outputs (default: the data set's)", "", 2, 1e6},
+    {"zero_init_residual", "--zero-init-residual", &C::zero_init_residual, kModel, "",
+     "last batch norm of each block starts at 0"},
+    {"weights", "--weights", &C::weights, kModel, "PATH",
+     "start from a safetensors file or checkpoint; another --num-classes gets a new head"},
+
+    {"data_path", "--data-path,--data-dir", &C::data_path, kData, "DIR",
+     "train/ and val/ with a folder a class, or CIFAR (default: shapes, built in)"},
+    {"dataset", "--dataset", &C::dataset, kData, "KIND", "what DIR has to be",
+     "auto,imagefolder,cifar10,cifar100,shapes"},
+    {"val_split", "--val-split", &C::val_split, kData, "X", "hold out a fraction < 1 or X training pictures", "", 0,
+     1e9},
+    {"batch_size", "-b,--batch-size", &C::batch_size, kData, "N", "pictures a step (32; 128 for small ones)", "", 1,
+     1e6},
+    {"val_batch_size", "--val-batch-size", &C::val_batch_size, kData, "N", "in evaluation (default: as -b)", "", 1,
+     1e6},
+    {"workers", "-j,--workers", &C::workers, kData, "N", "threads that prepare pictures", "", 0, 1024},
+    {"crop", "--crop,--augment", &C::crop, kData, "KIND", "random resized, or shifted (default: by picture size)",
+     "rrc|random-resized,pad-crop|pad,none|center"},
+    {"no_flip", "--no-flip", &C::no_flip, kData, "", "no random mirroring"},
+    {"train_crop_size", "--train-crop-size", &C::train_crop_size, kData, "N", "side in training (224, 32)", "", 8,
+     4096},
+    {"val_resize_size", "--val-resize-size", &C::val_resize_size, kData, "N",
+     "short side before the crop (256; 0: as it is)", "", 0, 8192},
+    {"val_crop_size", "--val-crop-size", &C::val_crop_size, kData, "N", "side in evaluation (224, 32)", "", 8, 4096},
+    {"interpolation", "--interpolation", &C::interpolation, kData, "KIND", "of resizing", "bilinear,bicubic"},
+    {"cache_bytes", "--cache-bytes", &C::cache_bytes, kData, "N", "memory for decoded pictures (1 GiB)", "", 0, 1e15},
+    {"bad_images", "--bad-images", &C::bad_images, kData, "WHAT", "unreadable pictures", "fail,skip"},
+    {"max_bad", "--max-bad", &C::max_bad, kData, "N", "most that skip allows (0.1%, at least 10)", "", 0, 1e9},
+    {"shapes_train", "--shapes-train", &C::shapes_train, kData, "N", "pictures of the built-in set (20000)", "", 10,
+     1e8},
+    {"shapes_val", "--shapes-val", &C::shapes_val, kData, "N", "its validation pictures (2000)", "", 10, 1e8},
+
+    {"epochs", "--epochs", &C::epochs, kOptimisation, "N", "90; 10 for shapes, 30 for small pictures", "", 1, 1e6},
+    {"max_steps", "--max-steps", &C::max_steps, kOptimisation, "N", "stop here; the schedule stays that of --epochs",
+     "", 1, 1e12},
+    {"opt", "--opt,--optimizer", &C::opt, kOptimisation, "NAME", "", "sgd,sgd_nesterov|nesterov"},
+    {"momentum", "--momentum", &C::momentum, kOptimisation, "X", "0.9", "", 0, 0.999999},
+    {"nesterov", "--nesterov", &C::nesterov, kOptimisation, "", "the same as --opt sgd_nesterov"},
+    {"lr", "--lr,--learning-rate", &C::lr, kOptimisation, "X", "peak rate (0.1; 0.2 for small pictures)", "", 0, 1e6},
+    {"lr_base", "--lr-base", &C::lr_base, kOptimisation, "X", "instead of --lr: for --lr-base-size pictures a step", "",
+     0, 1e6},
+    {"lr_base_size", "--lr-base-size", &C::lr_base_size, kOptimisation, "N", "256", "", 1, 1e9},
+    {"lr_scheduler", "--lr-scheduler,--sched,--lr-schedule", &C::lr_scheduler, kOptimisation, "NAME",
+     "steplr; onecycle for small pictures",
+     "steplr|step,multistep|multisteplr,cosineannealinglr|cosine,linear,poly|polynomial,onecycle|one-cycle|onecyclelr,"
+     "constant|none"},
+    {"lr_step_size", "--lr-step-size,--decay-epochs", &C::lr_step_size, kOptimisation, "E", "of steplr (30)", "", 1e-6,
+     1e6},
+    {"lr_gamma", "--lr-gamma,--decay-rate", &C::lr_gamma, kOptimisation, "X", "of steplr and multistep (0.1)", "", 0,
+     1},
+    {"lr_milestones", "--lr-milestones,--decay-milestones", &C::lr_milestones, kOptimisation, "E,E,..",
+     "of multistep (30,60,80)", "", 0, 1e6},
+    {"lr_min", "--lr-min,--min-lr,--end-lr", &C::lr_min, kOptimisation, "X",
+     "where cosine, linear, poly and onecycle end (0)", "", 0, 1e6},
+    {"lr_power", "--lr-power", &C::lr_power, kOptimisation, "X", "of poly (2)", "", 0.01, 100},
+    {"lr_warmup_epochs", "--lr-warmup-epochs,--warmup-epochs,--warmup", &C::lr_warmup_epochs, kOptimisation, "E",
+     "linear warm-up, fractions allowed (0)", "", 0, 1e6},
+    {"lr_warmup_decay", "--lr-warmup-decay", &C::lr_warmup_decay, kOptimisation, "X",
+     "it starts at X times the rate (0.01)", "", 0, 1},
+    {"weight_decay", "--wd,--weight-decay", &C::weight_decay, kOptimisation, "X", "1e-4; 5e-4 for small pictures", "",
+     0, 10},
+    {"norm_weight_decay", "--norm-weight-decay,--bn-weight-decay", &C::norm_weight_decay, kOptimisation, "X",
+     "of batch norms (as --wd)", "", 0, 10},
+    {"bias_weight_decay", "--bias-weight-decay", &C::bias_weight_decay, kOptimisation, "X", "of biases (as --wd)", "",
+     0, 10},
+    {"label_smoothing", "--label-smoothing,--smoothing", &C::label_smoothing, kOptimisation, "X", "0", "", 0, 0.999999},
+    {"grad_accum_steps", "--grad-accum-steps", &C::grad_accum_steps, kOptimisation, "N", "batches a step (1)", "", 1,
+     1e6},
+
+    {"device", "--device", &C::device, kDevice, "NAME", "auto, cpu, cuda, cuda:N, emulated"},
+    {"precision", "--precision,--amp-dtype", &C::precision, kDevice, "TYPE", "of activations (fp32)",
+     "fp32|float32|f32,bf16|bfloat16"},
+    {"threads", "--threads", &C::threads, kDevice, "N", "that compute (default: the cores)", "", 1, 4096},
+    {"seed", "--seed", &C::seed, kDevice, "N", "0", "", 0, 9e15},
+    {"deterministic", "--deterministic,--use-deterministic-algorithms", &C::deterministic, kDevice, "",
+     "algorithms by rule, not by measuring"},
+
+    {"output_dir", "--output-dir,--output", &C::output_dir, kOutput, "DIR", "default: runs/NAME", "", 0, 0, kSession},
+    {"name", "--name,--experiment", &C::name, kOutput, "NAME", "default: model, data and time", "", 0, 0, kSession},
+    {"resume", "--resume", &C::resume, kOutput, "[auto|DIR]",
+     "go on: the newest checkpoint of --output-dir, or that of DIR", "", 0, 0, kSession},
+    {"overwrite", "--overwrite", &C::overwrite, kOutput, "", "replace the run that is in --output-dir", "", 0, 0,
+     kSession},
+    {"test_only", "-e,--test-only,--evaluate", &C::test_only, kOutput, "",
+     "evaluate --weights or --resume, no training", "", 0, 0, kSession},
+    {"print_freq", "-p,--print-freq,--log-interval", &C::print_freq, kOutput, "N", "steps between two lines (10)", "",
+     1, 1e9},
+    {"log_format", "--log-format", &C::log_format, kOutput, "KIND", "jsonl: objects on stdout", "text,jsonl", 0, 0,
+     kSession},
+    {"color", "--color", &C::color, kOutput, "WHEN", "", "auto,always,never", 0, 0, kSession},
+    {"checkpoint_steps", "--checkpoint-steps", &C::checkpoint_steps, kOutput, "N",
+     "save every N steps besides each epoch", "", 1, 1e12},
+    {"checkpoint_minutes", "--checkpoint-minutes", &C::checkpoint_minutes, kOutput, "X",
+     "and every X minutes (10; 0: never)", "", 0, 1e6},
+    {"checkpoint_hist", "--checkpoint-hist", &C::checkpoint_hist, kOutput, "N", "older checkpoints to keep (0)", "", 0,
+     1e6},
+};
+
+std::vector<std::string> split(std::string_view text, char separator) {
+  std::vector<std::string> parts;
+  for (size_t begin = 0;;) {
+    const size_t end = std::min(text.find(separator, begin), text.size());
+    parts.emplace_back(text.substr(begin, end - begin));
+    if (end == text.size()) return parts;
+    begin = end + 1;
+  }
+}
+
+// The stored word for `word` among `choices`.
+std::string choose(const Setting& setting, std::string_view word, const std::string& origin) {
+  if (setting.choices[0] == '\0') return std::string(word);
+  std::vector<std::string> all, main;
+  for (const std::string& group : split(setting.choices, ',')) {
+    const std::vector<std::string> words = split(group, '|');
+    if (std::find(words.begin(), words.end(), word) != words.end()) return words.front();
+    all.insert(all.end(), words.begin(), words.end());
+    main.push_back(words.front());
+  }
+  const std::string near = nearest(word, all);
+  fail(ErrorKind::usage, origin, ": unknown value '", printable(word), "'; did you mean '", near,
+       "'? Known: ", fmt::format("{}", fmt::join(main, ", ")));
+}
+
+double parse_number(const Setting& setting, std::string_view text, const std::string& origin, bool integer) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool whole = error == std::errc() && end == text.data() + text.size() && std::isfinite(value);
+  check(whole && (!integer || value == std::floor(value)), origin, ": '", printable(text), "' is not a ",
+        integer ? "whole number" : "number");
+  check(value >= setting.minimum && value <= setting.maximum, origin, ": ", text, " is out of range, expected ",
+        fmt::format("{} to {}", setting.minimum, setting.maximum));
+  return value;
+}
+
+struct Assign {
+  TrainConfig& config;
+  const Setting& setting;
+  std::string_view text;
+  const std::string& origin;
+
+  void operator()(bool TrainConfig::*member) const {
+    check(text == "true" || text == "false", origin, ": '", printable(text), "' is neither true nor false");
+    config.*member = text == "true";
+  }
+  int64_t integer() const { return static_cast<int64_t>(parse_number(setting, text, origin, true)); }
+  double number() const { return parse_number(setting, text, origin, false); }
+  void operator()(int64_t TrainConfig::*member) const { config.*member = integer(); }
+  void operator()(double TrainConfig::*member) const { config.*member = number(); }
+  void operator()(std::string TrainConfig::*member) const { config.*member = choose(setting, text, origin); }
+  void operator()(std::optional<int64_t> TrainConfig::*member) const { config.*member = integer(); }
+  void operator()(std::optional<double> TrainConfig::*member) const { config.*member = number(); }
+  void operator()(std::optional<std::string> TrainConfig::*member) const {
+    config.*member = choose(setting, text, origin);
+  }
+  void operator()(std::vector<double> TrainConfig::*member) const {
+    std::vector<double> values;
+    for (const std::string& part : split(text, ',')) values.push_back(parse_number(setting, part, origin, false));
+    check(std::is_sorted(values.begin(), values.end()), origin, ": ", text, " is not in ascending order");
+    config.*member = values;
+  }
+};
+
+}  // namespace
+
+const std::vector<Setting>& settings() {
+  return kSettings;
+}
+
+const Setting* find_setting(std::string_view key) {
+  const auto found =
+      std::find_if(kSettings.begin(), kSettings.end(), [&](const Setting& setting) { return setting.key == key; });
+  return found == kSettings.end() ? nullptr : &*found;
+}
+
+bool is_switch(const Setting& setting) {
+  return std::holds_alternative<bool TrainConfig::*>(setting.member);
+}
+
+void assign_setting(TrainConfig& config, const Setting& setting, std::string_view text, const std::string& origin) {
+  check(!text.empty(), origin, ": the value is empty");
+  std::visit(Assign{config, setting, text, origin}, setting.member);
+}
+
+void copy_setting(TrainConfig& config, const Setting& setting, const TrainConfig& other) {
+  std::visit([&](auto member) { config.*member = other.*member; }, setting.member);
+}
+
+void check_config(const TrainConfig& config) {
+  check(!(config.lr && config.lr_base), "--lr and --lr-base both set the learning rate; give one of them");
+  check(config.val_split < 1 || config.val_split == std::floor(config.val_split), "--val-split: ", config.val_split,
+        " is neither a fraction below 1 nor a whole number of pictures");
+  check(!(config.nesterov || config.opt == "sgd_nesterov") || config.momentum > 0,
+        "--nesterov needs a --momentum above 0");
+  check(!(config.dataset == "shapes" && !config.data_path.empty() && config.data_path != "shapes"),
+        "--dataset shapes is drawn by the program and has no folder; leave out --data-path ",
+        printable(config.data_path));
+  const std::string_view dataset = config.dataset;
+  check(dataset == "auto" || dataset == "shapes" || !config.data_path.empty(), "--dataset ", dataset,
+        " needs the folder with the data: add --data-path DIR");
+  check(!(config.test_only && config.weights.empty() && config.resume.empty()),
+        "--test-only needs something to test: add --weights PATH, or --resume with a run or checkpoint");
+  check(!(config.overwrite && !config.resume.empty()),
+        "--overwrite replaces a run and --resume continues it; give one");
+  check(config.lr_milestones.empty() || !config.lr_scheduler || *config.lr_scheduler == "multistep",
+        "--lr-milestones belongs to --lr-scheduler multistep, not to ", config.lr_scheduler.value_or(""));
+  check(config.name.find('/') == std::string::npos, "--name: '", printable(config.name),
+        "' holds a slash; use --output-dir for a path");
+  const std::string& device = config.device;
+  const bool numbered = device.starts_with("cuda:") && device.size() > 5 && device.size() < 9 &&
+                        device.find_first_not_of("0123456789", 5) == std::string::npos;
+  if (!numbered && device != "auto" && device != "cpu" && device != "cuda" && device != "emulated") {
+    fail(ErrorKind::usage, "--device: unknown value '", printable(device), "'; did you mean '",
+         nearest(device, {"auto", "cpu", "cuda", "emulated"}), "'? Known: auto, cpu, cuda, cuda:N, emulated");
+  }
+}
+
+}  // namespace engine

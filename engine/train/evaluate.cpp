@@ -1,0 +1,66 @@
+#include "engine/train/evaluate.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "engine/autograd.h"
+#include "engine/data/batch_tensors.h"
+
+namespace engine {
+namespace {
+
+// Evaluation mode while it lives.
+class EvaluationMode {
+ public:
+  explicit EvaluationMode(Module& module) : module_(module), training_(module.training()) { module_.eval(); }
+  ~EvaluationMode() { module_.train(training_); }
+  EvaluationMode(const EvaluationMode&) = delete;
+  EvaluationMode& operator=(const EvaluationMode&) = delete;
+
+ private:
+  Module& module_;
+  const bool training_;
+};
+
+// Of equal losses the sample with the lower index is the worse, so that the list does not depend on batches.
+bool is_worse(const Mistake& a, const Mistake& b) {
+  return a.prediction.loss != b.prediction.loss ? a.prediction.loss > b.prediction.loss : a.index < b.index;
+}
+
+void keep_worst(std::vector<Mistake>& mistakes, int64_t max_mistakes) {
+  std::sort(mistakes.begin(), mistakes.end(), is_worse);
+  if (static_cast<int64_t>(mistakes.size()) > max_mistakes) mistakes.resize(static_cast<size_t>(max_mistakes));
+}
+
+}  // namespace
+
+Evaluation evaluate(const TrainableModel& model, Loader& loader, const EvaluateOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  const NoGrad no_grad;
+  const EvaluationMode mode(*model.module);
+  const auto classes = static_cast<size_t>(model.num_classes);
+  Evaluation result;
+  result.confusion.assign(classes * classes, 0);
+
+  Batch batch;
+  bool stopped = false;
+  loader.start(0);
+  while (!stopped && loader.next(batch)) {
+    const std::vector<Prediction> predictions =
+        predict(model.forward(image_tensor(batch, options.input.normalization, options.input.tensor())), batch.labels);
+    for (size_t i = 0; i < predictions.size(); ++i) {
+      const Prediction& prediction = predictions[i];
+      result.sums.add(
+          {.loss = prediction.loss, .correct = prediction.rank == 0, .correct5 = prediction.rank < 5, .count = 1});
+      ++result.confusion[static_cast<size_t>(prediction.label) * classes + static_cast<size_t>(prediction.predicted)];
+      if (prediction.rank != 0) result.mistakes.push_back({batch.indices[i], prediction});
+    }
+    keep_worst(result.mistakes, options.max_mistakes);
+    stopped = options.interrupted && options.interrupted(result.sums.count);
+  }
+  result.complete = !stopped;
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+}  // namespace engine

@@ -1,0 +1,190 @@
+#include "engine/train/run_state.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "engine/error.h"
+#include "engine/io/checksum.h"
+#include "engine/text.h"
+
+namespace engine {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kFormat = "engine-trainer-state";
+constexpr int kVersion = 1;
+constexpr size_t kMaxListed = 5;
+
+// JSON holds the shortest decimal that reads back as the same double, so sums survive bit by bit.
+Json to_json(const MetricSums& sums) {
+  return {{"loss", sums.loss}, {"correct", sums.correct}, {"correct5", sums.correct5}, {"count", sums.count}};
+}
+
+MetricSums to_sums(const Json& json) {
+  return {.loss = json.at("loss").get<double>(),
+          .correct = json.at("correct").get<int64_t>(),
+          .correct5 = json.at("correct5").get<int64_t>(),
+          .count = json.at("count").get<int64_t>()};
+}
+
+Json to_json(const std::optional<ValidationResult>& result) {
+  if (!result) return nullptr;
+  return {{"step", result->step},
+          {"epoch", result->epoch},
+          {"loss", result->loss},
+          {"acc1", result->acc1},
+          {"acc5", result->acc5},
+          {"count", result->count},
+          {"train_loss", result->train_loss},
+          {"train_acc1", result->train_acc1}};
+}
+
+std::optional<ValidationResult> to_validation(const Json& json) {
+  if (json.is_null()) return std::nullopt;
+  return ValidationResult{.step = json.at("step").get<int64_t>(),
+                          .epoch = json.at("epoch").get<int64_t>(),
+                          .loss = json.at("loss").get<double>(),
+                          .acc1 = json.at("acc1").get<double>(),
+                          .acc5 = json.at("acc5").get<double>(),
+                          .count = json.at("count").get<int64_t>(),
+                          .train_loss = json.at("train_loss").get<double>(),
+                          .train_acc1 = json.at("train_acc1").get<double>()};
+}
+
+RunState to_state(const Json& json) {
+  return {.step = json.at("step").get<int64_t>(),
+          .epoch = json.at("epoch").get<int64_t>(),
+          .step_in_epoch = json.at("step_in_epoch").get<int64_t>(),
+          .interval = to_sums(json.at("interval")),
+          .epoch_sums = to_sums(json.at("epoch_sums")),
+          .best = to_validation(json.at("best")),
+          .last = to_validation(json.at("last")),
+          .seconds = json.at("seconds").get<double>(),
+          .train_seconds = json.at("train_seconds").get<double>(),
+          .train_images = json.at("train_images").get<int64_t>()};
+}
+
+std::string hash_of_labels(const Dataset& dataset) {
+  std::vector<int64_t> labels(static_cast<size_t>(dataset.size()));
+  for (size_t i = 0; i < labels.size(); ++i) labels[i] = dataset.label(static_cast<int64_t>(i));
+  return xxh3_128_hex(std::as_bytes(std::span(labels)));
+}
+
+std::string hash_of_classes(const Dataset& dataset) {
+  std::string names;
+  for (const std::string& name : dataset.class_names()) names += name + '\n';
+  return xxh3_128_hex(std::as_bytes(std::span(names)));
+}
+
+// Settings without influence on any number of the run, or compared in another way.
+bool changes_nothing(const std::string& key) {
+  static const std::set<std::string> keys = {"data_path",       "dataset",   "workers",          "val_batch_size",
+                                             "cache_bytes",     "max_steps", "checkpoint_steps", "checkpoint_minutes",
+                                             "checkpoint_hist", "threads",   "weights",          "device"};
+  return keys.contains(key);
+}
+
+}  // namespace
+
+RunIdentity run_identity(const TrainConfig& resolved, const DatasetPair& data) {
+  return {{"model", *resolved.model},
+          {"num_classes", std::to_string(*resolved.num_classes)},
+          {"training pictures", std::to_string(data.train->size())},
+          {"validation pictures", std::to_string(data.val->size())},
+          {"classes of the data", std::to_string(data.train->num_classes())},
+          {"class names (XXH3)", hash_of_classes(*data.train)},
+          {"labels (XXH3)", hash_of_labels(*data.train)},
+          {"batch_size", std::to_string(*resolved.batch_size)},
+          {"grad_accum_steps", std::to_string(resolved.grad_accum_steps)},
+          {"seed", std::to_string(resolved.seed)}};
+}
+
+std::string saved_state_json(const SavedState& saved) {
+  Json identity = Json::object();
+  for (const auto& [key, value] : saved.identity) identity[key] = value;
+  const RunState& state = saved.state;
+  const Json json = {{"format", kFormat},
+                     {"version", kVersion},
+                     {"step", state.step},
+                     {"epoch", state.epoch},
+                     {"step_in_epoch", state.step_in_epoch},
+                     {"interval", to_json(state.interval)},
+                     {"epoch_sums", to_json(state.epoch_sums)},
+                     {"best", to_json(state.best)},
+                     {"last", to_json(state.last)},
+                     {"seconds", state.seconds},
+                     {"train_seconds", state.train_seconds},
+                     {"train_images", state.train_images},
+                     {"identity", identity},
+                     {"environment",
+                      {{"device", saved.environment.device},
+                       {"engine", saved.environment.version},
+                       {"threads", saved.environment.threads},
+                       {"plans", saved.environment.plans}}},
+                     {"config", Json::parse(saved.config)},
+                     {"schedule", Json::parse(saved.schedule)}};
+  return json.dump(1);
+}
+
+SavedState parse_saved_state(std::string_view text, const std::string& origin) {
+  try {
+    const Json json = Json::parse(text);
+    if (json.at("format") != kFormat || json.at("version") != kVersion) {
+      fail(ErrorKind::checkpoint, origin, ": format ", json.at("format").dump(), " version ", json.at("version").dump(),
+           ", but this program reads ", kFormat, " version ", kVersion);
+    }
+    SavedState saved;
+    saved.state = to_state(json);
+    for (const auto& [key, value] : json.at("identity").items()) {
+      saved.identity.emplace_back(key, value.get<std::string>());
+    }
+    const Json& environment = json.at("environment");
+    saved.environment = {.device = environment.at("device").get<std::string>(),
+                         .version = environment.at("engine").get<std::string>(),
+                         .threads = environment.at("threads").get<int64_t>(),
+                         .plans = environment.at("plans").get<std::string>()};
+    saved.config = json.at("config").dump();
+    saved.schedule = json.at("schedule").dump();
+    return saved;
+  } catch (const nlohmann::json::exception& error) {
+    fail(ErrorKind::checkpoint, origin, ": not a state that this program wrote (", error.what(), ")");
+  }
+}
+
+void check_identity(const RunIdentity& saved, const RunIdentity& current, const std::string& origin) {
+  std::vector<std::string> differences;
+  for (const auto& [key, value] : current) {
+    const auto found = std::find_if(saved.begin(), saved.end(), [&](const auto& entry) { return entry.first == key; });
+    const std::string before = found == saved.end() ? "absent" : found->second;
+    if (before != value) differences.push_back(fmt::format("{} is {}, the checkpoint has {}", key, value, before));
+  }
+  if (differences.empty()) return;
+  const size_t listed = std::min(differences.size(), kMaxListed);
+  std::string text =
+      fmt::format("{}", fmt::join(differences.begin(), differences.begin() + static_cast<ptrdiff_t>(listed), "; "));
+  if (listed < differences.size()) text += fmt::format("; and {} more", differences.size() - listed);
+  fail(ErrorKind::checkpoint, "--resume: ", printable(origin), " belongs to another run: ", text,
+       "; give the same settings, or start a new run from its weights with --weights");
+}
+
+std::vector<std::string> describe_changes(const SavedState& saved, const TrainConfig& config,
+                                          const RunEnvironment& environment) {
+  std::vector<std::string> changes;
+  const auto note = [&](std::string_view what, const std::string& before, const std::string& now) {
+    if (before != now) changes.push_back(fmt::format("{}: {} before, {} now", what, before, now));
+  };
+  const Json before = Json::parse(saved.config), now = Json::parse(config_json(config));
+  for (const auto& [key, value] : now.items()) {
+    if (!changes_nothing(key)) note(key, before.contains(key) ? before[key].dump() : "absent", value.dump());
+  }
+  note("threads", std::to_string(saved.environment.threads), std::to_string(environment.threads));
+  note("device", saved.environment.device, environment.device);
+  note("engine version", saved.environment.version, environment.version);
+  return changes;
+}
+
+}  // namespace engine

@@ -1,0 +1,457 @@
+#include "engine/train/trainer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "engine/backend.h"
+#include "engine/error.h"
+#include "engine/io/atomic_directory.h"
+#include "engine/io/file.h"
+#include "engine/nn/weights.h"
+#include "engine/text.h"
+#include "engine/train/checkpointer.h"
+#include "engine/train/evaluate.h"
+#include "engine/train/log.h"
+#include "engine/train/run_files.h"
+#include "engine/train/run_log.h"
+#include "engine/train/signals.h"
+#include "engine/train/train_step.h"
+#include "engine/train/version.h"
+
+namespace engine {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+constexpr int64_t kMaxMistakes = 24;
+
+InputFormat input_format(const TrainSetup& setup) {
+  return {.device = setup.device,
+          .dtype = *setup.config.precision == "bf16" ? DType::bf16 : DType::f32,
+          .normalization = normalization(setup.facts)};
+}
+
+LoaderOptions loader_options(const TrainConfig& config, LoaderMode mode, int64_t samples) {
+  const bool training = mode == LoaderMode::train;
+  const int64_t size = training ? *config.train_crop_size : *config.val_crop_size;
+  return {.mode = mode,
+          .batch_size = training ? *config.batch_size : std::min(*config.val_batch_size, samples),
+          .height = size,
+          .width = size,
+          .drop_last = training,  // a last batch of a few pictures would have noisy statistics
+          .workers = static_cast<int>(*config.workers),
+          .seed = static_cast<uint64_t>(config.seed),
+          .bad_images = config.bad_images == "skip" ? BadImages::skip : BadImages::fail,
+          .max_bad_fraction = max_bad_fraction(config, samples)};
+}
+
+SampleTransform train_sample(const TrainConfig& config) {
+  return [transform = train_transform(config)](const Image& image, RandomStream& random, std::span<uint8_t> out) {
+    transform_image(transform, image, random, out);
+  };
+}
+
+SampleTransform val_sample(const TrainConfig& config) {
+  return [transform = eval_transform(config)](const Image& image, RandomStream&, std::span<uint8_t> out) {
+    transform_image(transform, image, out);
+  };
+}
+
+std::string schedule_json(const TrainConfig& config, const Schedule& schedule) {
+  const nlohmann::ordered_json json = {{"name", *config.lr_scheduler},
+                                       {"lr", schedule.lr},
+                                       {"min_lr", schedule.min_lr},
+                                       {"total_steps", schedule.total_steps},
+                                       {"warmup_steps", schedule.warmup_steps},
+                                       {"step_size", schedule.step_size},
+                                       {"milestones", schedule.milestones},
+                                       {"gamma", schedule.gamma}};
+  return json.dump();
+}
+
+class Trainer {
+ public:
+  explicit Trainer(const TrainSetup& setup);
+  TrainOutcome run();
+
+ private:
+  enum class Stop { none, signal, max_steps };
+
+  void restore();
+  void announce();
+  Stop train_epoch();
+  void one_step();
+  bool validate();  // false: interrupted
+  void validate_here();
+  TrainOutcome finish(Stop stop);
+
+  bool resumed() const { return setup_.resume.checkpoint.has_value(); }
+  bool max_steps_reached() const { return setup_.config.max_steps && state_.step >= *setup_.config.max_steps; }
+  Evaluation evaluate_now();
+  SavedState saved_state();
+  bool save(bool required = false);
+  Progress progress() const;
+  double seconds_left() const;
+  void write_summary(int exit_code, const std::string& reason, const std::string& message = {});
+
+  const TrainSetup& setup_;
+  const int64_t steps_per_epoch_, epochs_;
+  const Schedule schedule_;
+  const Clock::time_point start_ = Clock::now();
+  double seconds_before_ = 0;  // of earlier processes
+
+  Sgd sgd_;
+  Loader train_loader_, val_loader_;
+  Batch batch_;
+  RunIdentity identity_;
+  RunEnvironment environment_;
+  Checkpointer checkpointer_;
+  std::optional<RunLog> log_;
+
+  RunState state_;
+  std::optional<ValidationResult> mid_epoch_;  // a validation that is not part of the run's course
+  IntervalTimes interval_;
+  bool first_step_ = true;  // of this process: measures algorithms, so its time says nothing
+  int64_t epoch_started_ = -1;
+  double last_validation_seconds_ = 0;
+  Clock::time_point last_save_ = Clock::now();
+};
+
+Trainer::Trainer(const TrainSetup& setup)
+    : setup_(setup),
+      steps_per_epoch_(steps_per_epoch(setup.config, setup.facts.train_samples)),
+      epochs_(*setup.config.epochs),
+      schedule_(make_schedule(setup.config, steps_per_epoch_)),
+      sgd_(setup.model.module->parameters(), sgd_options(setup.config)),
+      train_loader_(setup.data.train, train_sample(setup.config),
+                    loader_options(setup.config, LoaderMode::train, setup.data.train->size())),
+      val_loader_(setup.data.val, val_sample(setup.config),
+                  loader_options(setup.config, LoaderMode::evaluate, setup.data.val->size())),
+      identity_(run_identity(setup.config, setup.data)),
+      environment_{.device = device_description(setup.device), .version = version(), .threads = *setup.config.threads},
+      checkpointer_(setup.run_dir, setup.config.checkpoint_hist) {}
+
+void Trainer::restore() {
+  const SavedState& saved = *setup_.resume.saved;
+  const std::string origin = setup_.resume.checkpoint->directory.string();
+  check_identity(saved.identity, identity_, origin);
+  for (const std::string& change : describe_changes(saved, setup_.config, environment_)) {
+    log_warning("resumed with another setting, so the result differs from that of the unbroken run: " + change);
+  }
+  load_weights(setup_.resume.checkpoint->model, *setup_.model.module);
+  sgd_.load_state(momentum_of(setup_.resume.checkpoint->trainer));
+  backend(setup_.device).import_plans(saved.environment.plans);
+  state_ = saved.state;
+  seconds_before_ = state_.seconds;
+  log_info(fmt::format("resumed  step {} of epoch {} from {}", state_.step, state_.epoch + 1, printable(origin)));
+}
+
+void Trainer::announce() {
+  const TrainConfig& c = setup_.config;
+  const auto line = [](const char* name, const std::string& text) {
+    log_info(styled(Style::bold, fmt::format("{:<8} ", name)) + text);
+  };
+  line("device", environment_.device);
+  line("model", fmt::format("{}, {} parameters, {:.3f} GMACs a picture at {}x{}, {}{}", setup_.model.name,
+                            with_thousands(setup_.model.parameters), static_cast<double>(setup_.model.macs) / 1e9,
+                            *c.train_crop_size, *c.train_crop_size, *c.precision,
+                            c.weights.empty() ? "" : ", from " + printable(c.weights)));
+  line("data", fmt::format("{}; {} classes, {} worker{}", setup_.data.summary, setup_.facts.num_classes, *c.workers,
+                           *c.workers == 1 ? "" : "s"));
+  line("train",
+       fmt::format("{} epoch{} of {} steps, {} in all; global batch {}{}; {} lr {:g}, weight decay {:g}, seed {}",
+                   epochs_, epochs_ == 1 ? "" : "s", with_thousands(steps_per_epoch_),
+                   with_thousands(schedule_.total_steps), global_batch(c),
+                   c.grad_accum_steps > 1 ? fmt::format(" ({} x {})", *c.batch_size, c.grad_accum_steps) : "",
+                   *c.lr_scheduler, *c.lr, *c.weight_decay, c.seed));
+  line("output", printable(setup_.run_dir.string()));
+}
+
+SavedState Trainer::saved_state() {
+  state_.seconds = seconds_before_ + seconds_since(start_);
+  environment_.plans = backend(setup_.device).export_plans();
+  return {.state = state_,
+          .identity = identity_,
+          .environment = environment_,
+          .config = config_json(setup_.config),
+          .schedule = schedule_json(setup_.config, schedule_)};
+}
+
+bool Trainer::save(bool required) {
+  last_save_ = Clock::now();
+  return checkpointer_.save(*setup_.model.module, sgd_, saved_state(), required);
+}
+
+double Trainer::seconds_left() const {
+  if (state_.train_images == 0) return 0;
+  const double per_step = state_.train_seconds / static_cast<double>(state_.train_images) *
+                          static_cast<double>(global_batch(setup_.config));
+  return per_step * static_cast<double>(schedule_.total_steps - state_.step) +
+         last_validation_seconds_ * static_cast<double>(epochs_ - state_.epoch);
+}
+
+Progress Trainer::progress() const {
+  const double seconds = interval_.seconds;
+  return {.epoch = std::min(state_.epoch + 1, epochs_),
+          .epochs = epochs_,
+          .step = state_.step,
+          .total_steps = schedule_.total_steps,
+          .step_in_epoch = state_.step_in_epoch,
+          .steps_per_epoch = steps_per_epoch_,
+          .loss = state_.interval.count > 0 ? state_.interval.mean_loss() : 0,
+          .acc1 = state_.interval.count > 0 ? state_.interval.acc1() : 0,
+          .lr = schedule_.at(state_.step - 1),
+          .img_per_s = seconds > 0 ? static_cast<double>(interval_.images) / seconds : 0,
+          .data_wait = seconds > 0 ? interval_.wait_seconds / seconds : 0,
+          .seconds_left = seconds_left()};
+}
+
+void Trainer::one_step() {
+  const auto start = Clock::now();
+  const double waited = train_loader_.wait_seconds();
+  const MetricSums sums =
+      train_step(setup_.model, sgd_, train_loader_, *setup_.data.train, batch_, state_.step, schedule_.at(state_.step),
+                 {.input = input_format(setup_),
+                  .grad_accum_steps = setup_.config.grad_accum_steps,
+                  .label_smoothing = static_cast<float>(*setup_.config.label_smoothing)});
+  ++state_.step;
+  ++state_.step_in_epoch;
+  state_.interval.add(sums);
+  state_.epoch_sums.add(sums);
+  const double seconds = seconds_since(start);
+  interval_.seconds += seconds;
+  interval_.wait_seconds += train_loader_.wait_seconds() - waited;
+  interval_.images += sums.count;
+  if (!std::exchange(first_step_, false)) {
+    state_.train_seconds += seconds;
+    state_.train_images += sums.count;
+  }
+  const Progress now = progress();
+  if (state_.step % *setup_.config.print_freq == 0) {
+    log_->train(now, interval_);
+    state_.interval = {};
+    interval_ = {};
+  }
+  log_->step(now);
+}
+
+// Trains to the end of the epoch in progress, or to a stop.
+Trainer::Stop Trainer::train_epoch() {
+  if (epoch_started_ != state_.epoch && state_.step_in_epoch < steps_per_epoch_) {
+    train_loader_.start(state_.epoch, state_.step_in_epoch * setup_.config.grad_accum_steps);
+    epoch_started_ = state_.epoch;
+  }
+  while (state_.step_in_epoch < steps_per_epoch_) {
+    if (max_steps_reached()) return Stop::max_steps;
+    one_step();
+    if (stop_signal() != 0) return Stop::signal;
+    const bool by_steps = setup_.config.checkpoint_steps && state_.step % *setup_.config.checkpoint_steps == 0;
+    const double minutes = setup_.config.checkpoint_minutes;
+    const bool by_time = minutes > 0 && seconds_since(last_save_) > 60 * minutes;
+    if (state_.step_in_epoch < steps_per_epoch_ && (by_steps || by_time)) save();
+  }
+  return Stop::none;
+}
+
+Evaluation Trainer::evaluate_now() {
+  const int64_t total = setup_.data.val->size();
+  Evaluation evaluation =
+      evaluate(setup_.model, val_loader_,
+               {.input = input_format(setup_), .max_mistakes = kMaxMistakes, .interrupted = [&](int64_t samples) {
+                  log_->validating(samples, total);
+                  return stop_signal() != 0;
+                }});
+  last_validation_seconds_ = evaluation.seconds;
+  return evaluation;
+}
+
+ValidationResult to_result(const Evaluation& evaluation, const RunState& state, int64_t epoch) {
+  ValidationResult result{.step = state.step,
+                          .epoch = epoch,
+                          .loss = evaluation.sums.mean_loss(),
+                          .acc1 = evaluation.sums.acc1(),
+                          .acc5 = evaluation.sums.acc5(),
+                          .count = evaluation.sums.count};
+  if (state.epoch_sums.count > 0) {
+    result.train_loss = state.epoch_sums.mean_loss();
+    result.train_acc1 = state.epoch_sums.acc1();
+  }
+  return result;
+}
+
+// The end of an epoch: validation, the line about it, and the checkpoint that goes with it, in this order, so that what
+// belongs to a step is in the logs before its checkpoint says that the step is done.
+bool Trainer::validate() {
+  const Evaluation evaluation = evaluate_now();
+  if (!evaluation.complete) return false;
+  const ValidationResult result = to_result(evaluation, state_, state_.epoch + 1);
+  const bool is_best = !state_.best || result.acc1 > state_.best->acc1;
+  if (is_best) state_.best = result;
+  state_.last = result;
+  ++state_.epoch;
+  state_.step_in_epoch = 0;
+  log_->validation(result, progress(), evaluation.seconds, is_best);
+  state_.epoch_sums = {};
+  if (save(state_.epoch == epochs_) && is_best) checkpointer_.mark_best();
+  return true;
+}
+
+// In the middle of an epoch, where max_steps ends the process: for the summary only. The unbroken run has no validation
+// here, so metrics.jsonl and the state stay without it.
+void Trainer::validate_here() {
+  const Evaluation evaluation = evaluate_now();
+  set_status_line("");
+  if (!evaluation.complete) return;
+  mid_epoch_ = to_result(evaluation, state_, state_.epoch);
+  log_info(fmt::format("step {}  val acc1 {:.2f}  acc5 {:.2f}  loss {:.4f}  ({} pictures in {:.1f} s)", state_.step,
+                       mid_epoch_->acc1, mid_epoch_->acc5, mid_epoch_->loss, with_thousands(mid_epoch_->count),
+                       evaluation.seconds));
+}
+
+void Trainer::write_summary(int exit_code, const std::string& reason, const std::string& message) {
+  state_.seconds = seconds_before_ + seconds_since(start_);
+  const auto bad = train_loader_.bad_images().size() + val_loader_.bad_images().size();
+  write_summary_json(setup_.run_dir, {.model = setup_.model.name,
+                                      .data = setup_.data.summary,
+                                      .state = state_,
+                                      .final_validation = mid_epoch_ ? mid_epoch_ : state_.last,
+                                      .bad_images = static_cast<int64_t>(bad),
+                                      .exit_code = exit_code,
+                                      .reason = reason,
+                                      .message = message});
+}
+
+TrainOutcome Trainer::finish(Stop stop) {
+  set_status_line("");
+  TrainOutcome outcome;
+  if (stop == Stop::signal) {
+    save(/*required=*/true);
+    outcome.exit_code = kExitStopped;
+    outcome.reason = signal_name(stop_signal());
+    log_info(fmt::format("stopped by {} after step {}; the state is saved. To go on: --output-dir {} --resume auto",
+                         outcome.reason, state_.step, printable(setup_.run_dir.string())));
+  } else if (stop == Stop::max_steps) {
+    // A signal during this validation only ends it sooner: the state is saved first.
+    save(/*required=*/true);
+    validate_here();
+    if (!state_.best) checkpointer_.mark_best();
+    outcome.reason = "max_steps";
+  } else {
+    outcome.reason = "finished";
+  }
+  for (const Loader* loader : {&train_loader_, &val_loader_}) {
+    const std::vector<BadImage> bad = loader->bad_images();
+    if (!bad.empty()) log_warning(fmt::format("{} pictures could not be read and were skipped:", bad.size()));
+    for (const BadImage& image : bad) log_warning("  " + image.message);
+  }
+  write_summary(outcome.exit_code, outcome.reason);
+  const auto& final = mid_epoch_ ? mid_epoch_ : state_.last;
+  if (final) outcome.final_val_acc1 = final->acc1;
+  if (state_.best) outcome.best_val_acc1 = state_.best->acc1;
+  return outcome;
+}
+
+TrainOutcome Trainer::run() {
+  announce();
+  if (resumed()) restore();
+  if (state_.epoch >= epochs_ || (max_steps_reached() && resumed())) {
+    log_info(fmt::format("this run is finished: {} epochs, {} steps{}; raise --epochs to go on", state_.epoch,
+                         state_.step, state_.best ? fmt::format(", best val acc1 {:.2f}", state_.best->acc1) : ""));
+    TrainOutcome outcome{.reason = "already finished"};
+    if (state_.best) outcome.best_val_acc1 = state_.best->acc1;
+    if (state_.last) outcome.final_val_acc1 = state_.last->acc1;
+    return outcome;
+  }
+  write_run_json(setup_.run_dir,
+                 {.config = setup_.config,
+                  .data = setup_.facts,
+                  .data_summary = setup_.data.summary,
+                  .model = setup_.model,
+                  .environment = environment_,
+                  .command_line = setup_.command_line,
+                  .first_step = state_.step},
+                 resumed());
+  log_.emplace(RunLogOptions{.run_dir = setup_.run_dir,
+                             .resume_step = resumed() ? std::optional(state_.step) : std::nullopt,
+                             .print_freq = *setup_.config.print_freq});
+  try {
+    // A process killed between `last` and `best` left the better one unmarked.
+    if (state_.best && state_.best->step == state_.step && setup_.resume.checkpoint->directory.filename() == "last") {
+      checkpointer_.mark_best();
+    }
+    while (state_.epoch < epochs_) {
+      if (stop_signal() != 0) return finish(Stop::signal);
+      if (const Stop stop = train_epoch(); stop != Stop::none) return finish(stop);
+      if (!validate()) return finish(Stop::signal);
+    }
+    return finish(Stop::none);
+  } catch (const Error& error) {
+    set_status_line("");
+    write_summary(static_cast<int>(error.kind()), "error", error.what());
+    throw;
+  } catch (const std::bad_alloc&) {
+    set_status_line("");
+    write_summary(static_cast<int>(ErrorKind::memory), "error", "out of memory");
+    throw;
+  }
+}
+
+void set_up_device(const TrainSetup& setup) {
+  set_num_threads(static_cast<int>(*setup.config.threads));
+  backend(setup.device).set_deterministic(setup.config.deterministic);
+}
+
+}  // namespace
+
+TrainOutcome train(const TrainSetup& setup) {
+  set_up_device(setup);
+  return Trainer(setup).run();
+}
+
+TestOutcome test(const TrainSetup& setup) {
+  set_up_device(setup);
+  Loader loader(setup.data.val, val_sample(setup.config),
+                loader_options(setup.config, LoaderMode::evaluate, setup.data.val->size()));
+  const int64_t total = setup.data.val->size();
+  const Evaluation evaluation =
+      evaluate(setup.model, loader, {.input = input_format(setup), .interrupted = [&](int64_t samples) {
+                                       set_status_line(count_bar("testing", samples, total, terminal_width()));
+                                       return stop_signal() != 0;
+                                     }});
+  set_status_line("");
+  if (!evaluation.complete) return {};
+  return {.samples = evaluation.sums.count,
+          .acc1 = evaluation.sums.acc1(),
+          .acc5 = evaluation.sums.acc5(),
+          .loss = evaluation.sums.mean_loss(),
+          .seconds = evaluation.seconds,
+          .complete = true};
+}
+
+DeviceChoice choose_device(const std::string& name) {
+  std::string reason;
+  if (name == "auto") {
+    const Device device = best_device();
+    if (device.type != DeviceType::cpu || available({DeviceType::cuda}, &reason)) return {device, ""};
+    return {device, reason};
+  }
+  Device device;
+  if (name.starts_with("cuda")) device = {DeviceType::cuda, name.size() > 5 ? std::stoi(name.substr(5)) : 0};
+  if (name == "emulated") device = {DeviceType::emulated};
+  if (!available(device, &reason)) fail(ErrorKind::device, "--device ", name, ": ", reason);
+  return {device, ""};
+}
+
+std::string device_description(Device device) {
+  return to_string(device) + ": " + backend(device).description();
+}
+
+}  // namespace engine

@@ -1,0 +1,349 @@
+// resnet-train: from a command line to a trained network. The work is done by engine/train; here stands what brings
+// flags, data, model and run folder together, cheap checks first.
+#include <ctime>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <new>
+#include <optional>
+
+#include "engine/data/open_dataset.h"
+#include "engine/error.h"
+#include "engine/io/file.h"
+#include "engine/io/run_lock.h"
+#include "engine/nn/weights.h"
+#include "engine/text.h"
+#include "engine/train/checkpointer.h"
+#include "engine/train/doctor.h"
+#include "engine/train/log.h"
+#include "engine/train/progress.h"
+#include "engine/train/signals.h"
+#include "engine/train/trainer.h"
+#include "engine/train/version.h"
+#include "models/resnet.h"
+#include "models/summary.h"
+#include "tools/train_flags.h"
+
+namespace engine::tools {
+namespace {
+
+namespace fs = std::filesystem;
+using models::find_specification;
+using models::ResNet;
+using models::Specification;
+
+constexpr uint64_t kMaxConfigBytes = 64 << 20;
+
+void list_models() {
+  for (const Specification& specification : models::specifications()) {
+    ResNet net = models::make_resnet(specification.name);
+    const int64_t size = specification.default_image_size();
+    const models::Summary summary = models::summarize(net, 1, size, size);
+    char gmacs[32];
+    std::snprintf(gmacs, sizeof gmacs, "%9.3f", static_cast<double>(summary.macs) / 1e9);
+    std::string parameters = with_thousands(summary.parameters);
+    parameters.insert(0, 14 - std::min<size_t>(14, parameters.size()), ' ');
+    std::cout << specification.name << std::string(20 - std::min<size_t>(19, specification.name.size()), ' ')
+              << parameters << " parameters" << gmacs << " GMACs at " << size << "x" << size << ", "
+              << specification.default_classes() << " classes\n";
+  }
+}
+
+void print_summary(const TrainConfig& config) {
+  const Specification& specification = find_specification(config.model.value_or("resnet18"));
+  ResNet net = models::make_resnet(specification.name, {.num_classes = config.num_classes});
+  const int64_t size = config.train_crop_size.value_or(specification.default_image_size());
+  std::cout << models::to_string(models::summarize(net, 1, size, size));
+}
+
+// The folder that the flags name, or nothing: then it is named after model and data, which are not known yet.
+std::optional<fs::path> named_run_dir(const TrainConfig& config) {
+  if (!config.output_dir.empty()) return config.output_dir;
+  if (!config.name.empty()) return fs::path("runs") / config.name;
+  if (config.resume.empty()) return std::nullopt;
+  check(config.resume != "auto", "--resume auto looks in the folder of the run: add --output-dir DIR or --name NAME");
+  const fs::path run = run_dir_of(config.resume);
+  return run.empty() ? std::nullopt : std::optional(run);
+}
+
+fs::path automatic_run_dir(const std::string& model, const std::string& data) {
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  localtime_r(&now, &local);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y%m%d-%H%M%S", &local);
+  return fs::path("runs") / (model + "-" + data + "-" + text);
+}
+
+// Run folders are created and locked before anything is computed for them.
+class RunFolder {
+ public:
+  explicit RunFolder(const fs::path& path) : path_(path) {
+    make_writable_directory(path);
+    lock_ = std::make_unique<RunLock>(path);
+  }
+  const fs::path& path() const { return path_; }
+  bool holds_run() const {
+    std::error_code ignored;
+    return fs::exists(path_ / "checkpoints", ignored) && !fs::is_empty(path_ / "checkpoints", ignored);
+  }
+  // Leaves nothing of an earlier run that a new one would mix with.
+  void clear() const {
+    for (const char* name : {"checkpoints", "tb", "metrics.jsonl", "summary.json", "report.html", "run.json"}) {
+      std::error_code error;
+      fs::remove_all(path_ / name, error);
+      check(!error, "cannot remove ", printable((path_ / name).string()), ": ", error.message());
+    }
+  }
+
+ private:
+  fs::path path_;
+  std::unique_ptr<RunLock> lock_;
+};
+
+DatasetPair open_data(const TrainConfig& config) {
+  const bool shapes = config.data_path.empty();
+  DatasetPair data = open_dataset({.path = shapes ? "shapes" : config.data_path,
+                                   .val_split = config.val_split,
+                                   .seed = static_cast<uint64_t>(config.seed),
+                                   .shapes = {.train_size = config.shapes_train, .val_size = config.shapes_val},
+                                   .cache_bytes = config.cache_bytes});
+  const auto expect = [&](std::string_view kind, std::string_view beginning) {
+    if (config.dataset == kind && !data.summary.starts_with(beginning)) {
+      fail(ErrorKind::data, "--dataset ", kind, ": ", printable(config.data_path),
+           " holds something else: ", data.summary);
+    }
+  };
+  expect("imagefolder", "image folder");
+  expect("cifar10", "CIFAR-10 ");
+  expect("cifar100", "CIFAR-100 ");
+  return data;
+}
+
+// Initial weights from a file. Another number of classes keeps the new head, unless the network is only tested.
+void load_initial_weights(const TrainConfig& config, ResNet& net) {
+  const SafetensorsFile file = SafetensorsFile::open(find_weights(config.weights));
+  const TensorView* head = file.find("fc.weight");
+  const bool same_head = !head || head->shape.empty() || head->shape[0] == net.num_classes();
+  if (same_head || config.test_only) {
+    load_weights(file, net);
+    return;
+  }
+  const LoadReport report = load_weights(file, net, {.partial = true});
+  for (const auto* names : {&report.missing, &report.unexpected, &report.misshapen}) {
+    for (const std::string& name : *names) {
+      if (!name.starts_with("fc.")) {
+        fail(ErrorKind::checkpoint, "--weights: ", file.origin(), " does not fit ", net.specification().name, ": ",
+             name);
+      }
+    }
+  }
+  log_info("weights  the head of " + printable(file.origin()) + " has " + std::to_string(head->shape[0]) +
+           " classes; a new one with " + std::to_string(net.num_classes()) + " takes its place");
+}
+
+void warn_if_disk_is_small(const fs::path& run_dir, ResNet& net) {
+  std::error_code error;
+  const fs::space_info space = fs::space(run_dir, error);
+  const uint64_t needed = 3 * estimate_checkpoint_bytes(net);  // last, best, and the one being written
+  if (!error && space.available < needed) {
+    log_warning("only " + human_bytes(space.available) + " are free for " + printable(run_dir.string()) +
+                ", checkpoints need up to " + human_bytes(needed));
+  }
+}
+
+void check_precision(const TrainConfig& config, Device device) {
+  if (config.precision != "bf16" || device.type != DeviceType::cpu) return;
+  const std::string description = device_description(device);
+  if (description.find("with bf16") == std::string::npos) {
+    fail(ErrorKind::device, "--precision bf16: ", description,
+         " has no bf16 instructions, so it would be slower than fp32; use --precision fp32");
+  }
+}
+
+void say_what_is_next(const std::string& program, const TrainSetup& setup, const TrainOutcome& outcome) {
+  const std::string dir = printable(setup.run_dir.string());
+  const auto percent = [](double value) {
+    char text[16];
+    std::snprintf(text, sizeof text, "%.2f%%", value);
+    return std::string(text);
+  };
+  if (outcome.final_val_acc1) {
+    log_info(styled(Style::bold, "result   ") + "val acc1 " + styled(Style::green, percent(*outcome.final_val_acc1)) +
+             (outcome.best_val_acc1 ? ", best " + percent(*outcome.best_val_acc1) : ""));
+  }
+  std::error_code ignored;
+  if (fs::exists(setup.run_dir / "report.html", ignored)) {
+    log_info(styled(Style::bold, "report   ") + printable(fs::absolute(setup.run_dir / "report.html").string()));
+  }
+  log_info(styled(Style::bold, "next     ") + program + " --test-only --resume " + dir);
+  log_info("         " + program + " --output-dir " + dir + " --resume auto --epochs " +
+           std::to_string(*setup.config.epochs * 2));
+  if (setup.facts.generated) {
+    log_info("         " + program +
+             " --data-path DIR --model resnet18      pictures of your own: DIR/train/CLASS/*.jpg, DIR/val/CLASS/*.jpg");
+  }
+}
+
+int test_network(const TrainSetup& setup) {
+  const TestOutcome outcome = test(setup);
+  if (!outcome.complete) return 128 + stop_signal();
+  char text[256];
+  const bool json = setup.config.log_format == "jsonl";
+  std::snprintf(
+      text, sizeof text,
+      json ? R"({"event":"test","acc1":%.17g,"acc5":%.17g,"loss":%.17g,"samples":%lld,"seconds":%.3f,"ts":%.3f})"
+           : "test acc1 %.2f  acc5 %.2f  loss %.4f  (%lld pictures in %.1f s)",
+      outcome.acc1, outcome.acc5, outcome.loss, static_cast<long long>(outcome.samples), outcome.seconds, unix_time());
+  std::cout << text << std::endl;
+  return 0;
+}
+
+struct Prepared {
+  TrainConfig config;
+  std::optional<RunFolder> folder;
+  ResumePoint resume;
+};
+
+// Everything that can be refused without looking at the data.
+Prepared prepare(const TrainCommand& command) {
+  Prepared result;
+  TrainConfig& config = result.config;
+  apply_flags(config, command);  // bad values first; then once more on top of what files say
+  check_config(config);
+  if (config.model) find_specification(*config.model);
+  start_log({.format = config.log_format == "jsonl" ? LogFormat::jsonl : LogFormat::text,
+             .color = config.color == "always"  ? ColorMode::always
+                      : config.color == "never" ? ColorMode::never
+                                                : ColorMode::automatic});
+  for (const std::string& file : command.config_files) {
+    apply_config_json(config, read_text_file(file, {.kind = ErrorKind::usage, .max_bytes = kMaxConfigBytes}), file);
+  }
+  const std::optional<fs::path> run_dir = named_run_dir(config);
+  if (run_dir && !config.test_only) {
+    result.folder.emplace(*run_dir);
+    if (config.overwrite) result.folder->clear();
+    check(
+        !config.resume.empty() || !result.folder->holds_run(), "--output-dir: ", printable(run_dir->string()),
+        " already holds a run; continue it with --resume auto, replace it with --overwrite, or choose another folder");
+  }
+  if (!config.resume.empty()) {
+    result.resume = find_resume_point(config.resume, run_dir.value_or(""), result.folder.has_value());
+    for (const std::string& note : result.resume.notes) log_warning(note);
+    TrainConfig resumed;
+    if (!result.resume.config.empty()) apply_config_json(resumed, result.resume.config, "run.json");
+    resumed.max_steps.reset();  // where the last process was told to stop
+    config = resumed;
+  } else {
+    config = {};
+  }
+  for (const std::string& file : command.config_files) {
+    apply_config_json(config, read_text_file(file, {.kind = ErrorKind::usage, .max_bytes = kMaxConfigBytes}), file);
+  }
+  apply_flags(config, command);
+  check_config(config);
+  if (config.model) find_specification(*config.model);
+  return result;
+}
+
+int train_or_test(const TrainCommand& command, int argc, char** argv) {
+  catch_stop_signals();
+  Prepared prepared = prepare(command);
+  const DeviceChoice choice = choose_device(prepared.config.device);
+  check_precision(prepared.config, choice.device);
+
+  TrainSetup setup{.device = choice.device, .resume = std::move(prepared.resume)};
+  setup.command_line.assign(argv, argv + argc);
+  setup.data = open_data(prepared.config);
+  setup.facts = describe_data(setup.data, prepared.config);
+  TrainConfig& config = prepared.config;
+  if (!config.model) config.model = default_model(setup.facts);
+  const Specification& specification = find_specification(*config.model);
+  setup.config = resolve(
+      config, setup.facts,
+      {.image_size = specification.default_image_size(), .minimum_image_size = specification.minimum_image_size()});
+
+  ResNet net = models::make_resnet(*config.model, {.num_classes = setup.config.num_classes,
+                                                   .zero_init_residual = config.zero_init_residual,
+                                                   .seed = static_cast<uint64_t>(config.seed)});
+  const int64_t size = *setup.config.train_crop_size;
+  const models::Summary summary = models::summarize(net, 1, size, size);
+  if (setup.resume.checkpoint && config.test_only) {
+    load_weights(setup.resume.checkpoint->model, net);
+  } else if (!config.weights.empty() && !setup.resume.checkpoint) {
+    load_initial_weights(config, net);
+  }
+  net.to(choice.device);
+  setup.model = {.name = *config.model,
+                 .module = &net,
+                 .forward = [&net](const Tensor& images) { return net(images); },
+                 .num_classes = net.num_classes(),
+                 .parameters = summary.parameters,
+                 .macs = summary.macs};
+  if (config.test_only) {
+    check(setup.resume.checkpoint || !config.weights.empty(), "--test-only: ", printable(config.resume),
+          " has no checkpoint to test");
+    return test_network(setup);
+  }
+
+  if (!prepared.folder) prepared.folder.emplace(automatic_run_dir(*config.model, setup.facts.name));
+  setup.run_dir = prepared.folder->path();
+  if (!setup.resume.checkpoint) prepared.folder->clear();
+  warn_if_disk_is_small(setup.run_dir, net);
+  log_info(std::string("resnet-train ") + version());
+  if (!choice.reason.empty()) log_info("no GPU is used: " + choice.reason);
+  const TrainOutcome outcome = train(setup);
+  if (outcome.exit_code == 0) say_what_is_next(printable(argv[0]), setup, outcome);
+  return outcome.exit_code;
+}
+
+int run(int argc, char** argv) {
+  const TrainCommand command = parse_train_command(argc, argv);
+  switch (command.mode) {
+    case TrainCommand::Mode::help:
+      std::cout << train_help();
+      return 0;
+    case TrainCommand::Mode::version:
+      std::cout << "resnet-train " << version() << " (" << build_description() << ")\n";
+      return 0;
+    case TrainCommand::Mode::list_models:
+      list_models();
+      return 0;
+    case TrainCommand::Mode::doctor:
+      std::cout << diagnose().text;
+      return 0;
+    case TrainCommand::Mode::summary: {
+      TrainConfig config;
+      apply_flags(config, command);
+      print_summary(config);
+      return 0;
+    }
+    case TrainCommand::Mode::train:
+      break;
+  }
+  return train_or_test(command, argc, argv);
+}
+
+int report_error(int code, const std::string& message) {
+  set_status_line("");
+  std::cerr << "resnet-train: " << message << std::endl;
+  if (code == static_cast<int>(ErrorKind::usage)) std::cerr << "resnet-train --help lists all flags" << std::endl;
+  return code;
+}
+
+}  // namespace
+}  // namespace engine::tools
+
+int main(int argc, char** argv) {
+  using engine::ErrorKind;
+  try {
+    return engine::tools::run(argc, argv);
+  } catch (const engine::Error& error) {
+    return engine::tools::report_error(static_cast<int>(error.kind()), error.what());
+  } catch (const std::bad_alloc&) {
+    return engine::tools::report_error(static_cast<int>(ErrorKind::memory),
+                                       "out of memory; use a smaller --batch-size, or --grad-accum-steps with it");
+  } catch (const std::exception& error) {
+    return engine::tools::report_error(static_cast<int>(ErrorKind::internal), error.what());
+  }
+}
