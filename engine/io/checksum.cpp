@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <new>
 #include <vector>
 
@@ -57,7 +58,8 @@ std::string Xxh3Hasher::hex() const {
 
 std::string xxh3_128_hex_of_file(const std::filesystem::path& path, FileOps& ops) {
   OpenFile file(path, O_RDONLY, ErrorKind::checkpoint, ops);
-  std::vector<std::byte> piece(std::size_t{1} << 20);
+  constexpr std::uint64_t kPieceBytes = 1 << 20;
+  std::vector<std::byte> piece(std::clamp<std::uint64_t>(file.size(), 1, kPieceBytes));
   Xxh3Hasher hasher;
   while (const std::size_t got = file.read_some(piece)) hasher.update(std::span(piece).first(got));
   return hasher.hex();

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "engine/io/safetensors_header.h"
+#include "engine/io/utf8.h"
 
 static_assert(std::endian::native == std::endian::little,
               "safetensors data is little-endian and is not converted here");

@@ -13,6 +13,7 @@ namespace {
 constexpr double kWidth = 560, kHeight = 270, kLeft = 50, kRight = 16, kTop = 14, kBottom = 38;
 // More points than this are drawn as means over equal ranges of steps, in a band from the least to the greatest.
 constexpr std::size_t kMaxPoints = 240;
+constexpr std::size_t kMaxDots = 40;  // curves of so few points show each of them
 
 struct Bucket {
   double x, mean, low, high;
@@ -117,7 +118,9 @@ class Chart {
         high = std::max(high, bucket.high);
       }
     x_ = round_axis(0, x_high > 0 ? x_high : 1, 6);
-    x_.high = x_high > 0 ? x_high : 1;  // the curve fills the width; only its ticks are round
+    // The curve fills the width and only the ticks are round, unless the next tick is about there.
+    const double next_tick = std::ceil(x_high / x_.step - 1e-9) * x_.step;
+    if (x_high > 0) x_.high = next_tick <= 1.03 * x_high ? next_tick : x_high;
     y_ = round_axis(options_.from_zero ? std::min(0.0, low) : low, high, 5);
     if (options_.upper_limit > 0) y_.high = std::min(y_.high, std::max(high, options_.upper_limit));
   }
@@ -160,11 +163,13 @@ class Chart {
       d += fmt::format("{}{:.1f} {:.1f}", d.empty() ? 'M' : 'L', x, y);
       values += fmt::format("{:.1f},{:.1f},{},{};", x, y, compact(bucket.x, 5), shown(bucket.mean));
     }
-    const Bucket& last = line.buckets.back();
-    return fmt::format(
-        "<path class=\"line {0}\" d=\"{1}\" data-name=\"{2}\" data-values=\"{3}\" /><circle class=\"end {0}\" "
-        "cx={4:.1f} cy={5:.1f} r=3 />\n",
-        line.series->style, d, escape(line.series->name), values, px(last.x), py(last.mean));
+    const bool all = line.buckets.size() <= kMaxDots;
+    std::string dots;
+    for (std::size_t i = all ? 0 : line.buckets.size() - 1; i < line.buckets.size(); ++i)
+      dots += fmt::format("<circle class=\"end {}\" cx={:.1f} cy={:.1f} r=3 />", line.series->style,
+                          px(line.buckets[i].x), py(line.buckets[i].mean));
+    return fmt::format("<path class=\"line {}\" d=\"{}\" data-name=\"{}\" data-values=\"{}\" />{}\n",
+                       line.series->style, d, escape(line.series->name), values, dots);
   }
 
   std::string mark() const {

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kMaxMatrixClasses = 20;
 constexpr std::size_t kMaxPairs = 20;
+constexpr std::size_t kFewPairs = 5;  // beside a matrix
 constexpr std::size_t kMaxBars = 24;
 
 class Confusion {
@@ -119,12 +120,12 @@ std::string class_bars(const Confusion& confusion) {
 std::string class_sections(const ReportData& data) {
   if (data.confusion.empty()) return "";
   const Confusion confusion(data);
-  const bool small = confusion.classes() <= kMaxMatrixClasses;
-  return fmt::format(
-      "<div class=columns><section class=wide><h2>{}</h2>\n{}</section>\n<section><h2>Accuracy by "
-      "class</h2>\n{}</section></div>\n",
-      small ? "Confusion matrix" : "Most confused pairs",
-      small ? matrix(confusion) : confused_pairs(confusion, kMaxPairs), class_bars(confusion));
+  const std::string bars = "<h2>Accuracy by class</h2>\n" + class_bars(confusion);
+  if (confusion.classes() > kMaxMatrixClasses)
+    return "<div class=columns><section><h2>Most confused pairs</h2>\n" + confused_pairs(confusion, kMaxPairs) +
+           "</section>\n<section>" + bars + "</section></div>\n";
+  return "<div class=columns><section><h2>Confusion matrix</h2>\n" + matrix(confusion) + "</section>\n<section>" +
+         bars + "<h3>Most confused pairs</h3>\n" + confused_pairs(confusion, kFewPairs) + "</section></div>\n";
 }
 
 }  // namespace engine::report

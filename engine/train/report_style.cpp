@@ -49,6 +49,7 @@ font-size:12px;line-height:1.45;white-space:nowrap;box-shadow:0 2px 8px rgb(0 0 
 .readout b{color:var(--ink)}
 .columns{display:grid;grid-template-columns:minmax(0,1.7fr) minmax(0,1fr);gap:0 34px}
 @media (max-width:820px){.columns{grid-template-columns:minmax(0,1fr)}}
+h3{font-size:14px;margin:20px 0 8px}
 .scroll{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px}
 table{border-collapse:separate;border-spacing:2px;width:100%;font-size:13px}
 th{font-weight:500;color:var(--soft);text-align:left}
@@ -70,7 +71,7 @@ th{font-weight:500;color:var(--soft);text-align:left}
 .track{background:var(--grid);border-radius:4px;height:14px;overflow:hidden}
 .fill{display:block;height:100%;background:rgb(var(--right)/.85);border-radius:4px}
 .value{text-align:right}
-.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(124px,1fr));gap:12px}
+.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(138px,1fr));gap:12px}
 .picture{background:var(--card);border:1px solid var(--line);border-radius:10px;overflow:hidden;font-size:12.5px}
 .picture img{display:block;width:100%;aspect-ratio:1;object-fit:contain;background:var(--grid)}
 .picture img.pixels{image-rendering:pixelated}
@@ -79,7 +80,7 @@ th{font-weight:500;color:var(--soft);text-align:left}
 .truth{grid-column:1/-1;font-weight:600}.truth::before{content:"true ";font-weight:400;color:var(--soft)}
 .taken{color:rgb(var(--wrong))}.taken::before{content:"as ";color:var(--soft)}
 .picture .value{color:var(--soft)}
-.settings{columns:3 300px;column-gap:34px;margin:0;font-size:13.5px}
+.settings{columns:2 400px;column-gap:44px;margin:0;font-size:13.5px}
 .settings div{display:flex;justify-content:space-between;gap:16px;border-bottom:1px solid var(--line);padding:3px 0;break-inside:avoid}
 .settings dt{color:var(--soft);white-space:nowrap}
 .settings dd{margin:0;text-align:right;overflow-wrap:anywhere;min-width:0}
