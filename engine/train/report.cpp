@@ -12,7 +12,6 @@
 namespace engine {
 namespace {
 
-using namespace std::string_literals;
 using report::compact;
 using report::escape;
 using report::grouped;
@@ -138,10 +137,10 @@ std::string report_html(const ReportData& data) {
   const std::string title = escape(data.run);
   std::string html =
       "<!doctype html>\n<html lang=en><head><meta charset=utf-8>\n"
-      "<meta name=viewport content=\"width=device-width, initial-scale=1\">\n<meta name=color-scheme content=\"light "
-      "dark\">\n"
-      "<title>"s +
-      title + "</title>\n<style>" + std::string(report::kStyle) + "</style></head>\n<body><main>\n";
+      "<meta name=viewport content=\"width=device-width, initial-scale=1\">\n"
+      "<meta name=color-scheme content=\"light dark\">\n<title>";
+  html.append(title).append("</title>\n<style>").append(report::kStyle);
+  html += "</style></head>\n<body><main>\n";
   html += "<header><h1>" + title + "</h1><p class=subtitle>" + subtitle + "</p></header>\n";
   html += headline(data) + curves(data) + report::class_sections(data) + mistakes(data);
   html += table("Configuration", data.configuration) + table("Versions", data.versions);
