@@ -60,7 +60,7 @@ for page in *.md docs/*.md; do
   done < <(blocks "$page")
   while read -r link; do
     [[ -e $(dirname "$page")/$link ]] || wrong "$page: the link to $link leads nowhere"
-  done < <(grep -oE '\]\([^)#]+' "$page" | sed 's/^](//' | grep -vE '^[a-z]+:')
+  done < <(awk '/^```/ { code = !code } !code' "$page" | grep -oE '\]\([^)#]+' | sed 's/^](//' | grep -vE '^[a-z]+:')
 done
 ((ran > 0)) || wrong "no page has a block to run; expected <!-- ci: run --> before one of README.md"
 ((failures == 0)) && echo "$ran commands ran, all flags and links are there"
