@@ -14,6 +14,7 @@
 #include "engine/nn/weights.h"
 #include "engine/text.h"
 #include "engine/train/checkpointer.h"
+#include "engine/train/device_choice.h"
 #include "engine/train/doctor.h"
 #include "engine/train/log.h"
 #include "engine/train/progress.h"
@@ -152,15 +153,6 @@ void warn_if_disk_is_small(const fs::path& run_dir, ResNet& net) {
   }
 }
 
-void check_precision(const TrainConfig& config, Device device) {
-  if (config.precision != "bf16" || device.type != DeviceType::cpu) return;
-  const std::string description = device_description(device);
-  if (description.find("with bf16") == std::string::npos) {
-    fail(ErrorKind::device, "--precision bf16: ", description,
-         " has no bf16 instructions, so it would be slower than fp32; use --precision fp32");
-  }
-}
-
 void say_what_is_next(const std::string& program, const TrainSetup& setup, const TrainOutcome& outcome) {
   const std::string dir = printable(setup.run_dir.string());
   const auto percent = [](double value) {
@@ -177,8 +169,8 @@ void say_what_is_next(const std::string& program, const TrainSetup& setup, const
     log_info(styled(Style::bold, "report   ") + printable(fs::absolute(setup.run_dir / "report.html").string()));
   }
   log_info(styled(Style::bold, "next     ") + program + " --test-only --resume " + dir);
-  log_info("         " + program + " --output-dir " + dir + " --resume auto --epochs " +
-           std::to_string(*setup.config.epochs * 2));
+  const std::string more = outcome.reason == "max_steps" ? "" : " --epochs " + std::to_string(2 * *setup.config.epochs);
+  log_info("         " + program + " --output-dir " + dir + " --resume auto" + more);
   if (setup.facts.generated) {
     log_info("         " + program +
              " --data-path DIR --model resnet18      pictures of your own: DIR/train/CLASS/*.jpg, DIR/val/CLASS/*.jpg");
@@ -291,7 +283,7 @@ int train_or_test(const TrainCommand& command, int argc, char** argv) {
   if (!setup.resume.checkpoint) prepared.folder->clear();
   warn_if_disk_is_small(setup.run_dir, net);
   log_info(std::string("resnet-train ") + version());
-  if (!choice.reason.empty()) log_info("no GPU is used: " + choice.reason);
+  if (!choice.gpu_absence.empty()) log_info("no GPU is used: " + choice.gpu_absence.substr(0, choice.gpu_absence.find(';')));
   const TrainOutcome outcome = train(setup);
   if (outcome.exit_code == 0) say_what_is_next(printable(argv[0]), setup, outcome);
   return outcome.exit_code;

@@ -62,7 +62,7 @@ const std::vector<Setting> kSettings = {
     {"opt", "--opt,--optimizer", &C::opt, kOptimisation, "NAME", "", "sgd,sgd_nesterov|nesterov"},
     {"momentum", "--momentum", &C::momentum, kOptimisation, "X", "0.9", "", 0, 0.999999},
     {"nesterov", "--nesterov", &C::nesterov, kOptimisation, "", "the same as --opt sgd_nesterov"},
-    {"lr", "--lr,--learning-rate", &C::lr, kOptimisation, "X", "peak rate (0.1; 0.2 for small pictures)", "", 0, 1e6},
+    {"lr", "--lr,--learning-rate", &C::lr, kOptimisation, "X", "peak rate (0.1; 0.25 for small pictures)", "", 0, 1e6},
     {"lr_base", "--lr-base", &C::lr_base, kOptimisation, "X", "instead of --lr: for --lr-base-size pictures a step", "",
      0, 1e6},
     {"lr_base_size", "--lr-base-size", &C::lr_base_size, kOptimisation, "N", "256", "", 1, 1e9},

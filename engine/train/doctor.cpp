@@ -16,7 +16,7 @@
 #include "engine/device.h"
 #include "engine/error.h"
 #include "engine/io/file.h"
-#include "engine/train/trainer.h"
+#include "engine/train/device_choice.h"
 #include "engine/train/version.h"
 
 namespace engine {

@@ -95,7 +95,7 @@ TrainConfig resolve(TrainConfig config, const DataFacts& data, const ModelFacts&
   check(*config.num_classes >= data.num_classes, "--num-classes=", *config.num_classes, " is less than the ",
         data.num_classes, " classes of the data set");
   resolve_sizes(config, data, model);
-  fill(config.batch_size, defaults.batch_size);
+  fill(config.batch_size, std::clamp<int64_t>(data.train_samples / config.grad_accum_steps, 1, defaults.batch_size));
   fill(config.val_batch_size, *config.batch_size);
   fill(config.workers, default_workers());
   fill(config.epochs, data.generated ? kShapesEpochs : defaults.epochs);

@@ -52,7 +52,8 @@ ResumePoint find_resume_point(const std::string& resume, const fs::path& output_
   const bool automatic = resume == "auto";
   const fs::path path = automatic ? output_dir : fs::path(resume).lexically_normal();
   if (!automatic && is_checkpoint(path)) return open_checkpoint(path, run_dir_of(resume));
-  check(automatic || is_there(path / "checkpoints") || is_there(path / "run.json"), "--resume: ", printable(path.string()),
+  check(automatic || is_there(path / "checkpoints") || is_there(path / "run.json"),
+        "--resume: ", printable(path.string()),
         " is neither a run nor a checkpoint; a run has run.json and checkpoints/ in it");
 
   std::vector<std::string> notes;

@@ -14,10 +14,13 @@
 #include "engine/nn/weights.h"
 #include "engine/text.h"
 #include "engine/train/checkpointer.h"
+#include "engine/train/device_choice.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/log.h"
+#include "engine/train/pipeline.h"
 #include "engine/train/run_files.h"
 #include "engine/train/run_log.h"
+#include "engine/train/run_report.h"
 #include "engine/train/signals.h"
 #include "engine/train/train_step.h"
 #include "engine/train/version.h"
@@ -32,38 +35,7 @@ double seconds_since(Clock::time_point start) {
 }
 
 constexpr int64_t kMaxMistakes = 24;
-
-InputFormat input_format(const TrainSetup& setup) {
-  return {.device = setup.device,
-          .dtype = *setup.config.precision == "bf16" ? DType::bf16 : DType::f32,
-          .normalization = normalization(setup.facts)};
-}
-
-LoaderOptions loader_options(const TrainConfig& config, LoaderMode mode, int64_t samples) {
-  const bool training = mode == LoaderMode::train;
-  const int64_t size = training ? *config.train_crop_size : *config.val_crop_size;
-  return {.mode = mode,
-          .batch_size = training ? *config.batch_size : std::min(*config.val_batch_size, samples),
-          .height = size,
-          .width = size,
-          .drop_last = training,  // a last batch of a few pictures would have noisy statistics
-          .workers = static_cast<int>(*config.workers),
-          .seed = static_cast<uint64_t>(config.seed),
-          .bad_images = config.bad_images == "skip" ? BadImages::skip : BadImages::fail,
-          .max_bad_fraction = max_bad_fraction(config, samples)};
-}
-
-SampleTransform train_sample(const TrainConfig& config) {
-  return [transform = train_transform(config)](const Image& image, RandomStream& random, std::span<uint8_t> out) {
-    transform_image(transform, image, random, out);
-  };
-}
-
-SampleTransform val_sample(const TrainConfig& config) {
-  return [transform = eval_transform(config)](const Image& image, RandomStream&, std::span<uint8_t> out) {
-    transform_image(transform, image, out);
-  };
-}
+constexpr std::chrono::minutes kReportInterval{1};  // a long run can be looked at while it goes on
 
 std::string schedule_json(const TrainConfig& config, const Schedule& schedule) {
   const nlohmann::ordered_json json = {{"name", *config.lr_scheduler},
@@ -100,7 +72,9 @@ class Trainer {
   bool save(bool required = false);
   Progress progress() const;
   double seconds_left() const;
-  void write_summary(int exit_code, const std::string& reason, const std::string& message = {});
+  RunDescription description() const;
+  void report(const RunSummary& summary);
+  RunSummary summary(int exit_code, const std::string& reason, const std::string& message = {});
 
   const TrainSetup& setup_;
   const int64_t steps_per_epoch_, epochs_;
@@ -118,6 +92,8 @@ class Trainer {
 
   RunState state_;
   std::optional<ValidationResult> mid_epoch_;  // a validation that is not part of the run's course
+  Evaluation last_evaluation_;
+  Clock::time_point last_report_ = Clock::now();
   IntervalTimes interval_;
   bool first_step_ = true;  // of this process: measures algorithms, so its time says nothing
   int64_t epoch_started_ = -1;
@@ -132,9 +108,8 @@ Trainer::Trainer(const TrainSetup& setup)
       schedule_(make_schedule(setup.config, steps_per_epoch_)),
       sgd_(setup.model.module->parameters(), sgd_options(setup.config)),
       train_loader_(setup.data.train, train_sample(setup.config),
-                    loader_options(setup.config, LoaderMode::train, setup.data.train->size())),
-      val_loader_(setup.data.val, val_sample(setup.config),
-                  loader_options(setup.config, LoaderMode::evaluate, setup.data.val->size())),
+                    train_loader_options(setup.config, setup.data.train->size())),
+      val_loader_(setup.data.val, val_sample(setup.config), val_loader_options(setup.config, setup.data.val->size())),
       identity_(run_identity(setup.config, setup.data)),
       environment_{.device = device_description(setup.device), .version = version(), .threads = *setup.config.threads},
       checkpointer_(setup.run_dir, setup.config.checkpoint_hist) {}
@@ -164,8 +139,7 @@ void Trainer::announce() {
                             with_thousands(setup_.model.parameters), static_cast<double>(setup_.model.macs) / 1e9,
                             *c.train_crop_size, *c.train_crop_size, *c.precision,
                             c.weights.empty() ? "" : ", from " + printable(c.weights)));
-  line("data", fmt::format("{}; {} classes, {} worker{}", setup_.data.summary, setup_.facts.num_classes, *c.workers,
-                           *c.workers == 1 ? "" : "s"));
+  line("data", fmt::format("{}; {} worker{}", setup_.data.summary, *c.workers, *c.workers == 1 ? "" : "s"));
   line("train",
        fmt::format("{} epoch{} of {} steps, {} in all; global batch {}{}; {} lr {:g}, weight decay {:g}, seed {}",
                    epochs_, epochs_ == 1 ? "" : "s", with_thousands(steps_per_epoch_),
@@ -219,7 +193,7 @@ void Trainer::one_step() {
   const double waited = train_loader_.wait_seconds();
   const MetricSums sums =
       train_step(setup_.model, sgd_, train_loader_, *setup_.data.train, batch_, state_.step, schedule_.at(state_.step),
-                 {.input = input_format(setup_),
+                 {.input = input_format(setup_.config, setup_.facts, setup_.device),
                   .grad_accum_steps = setup_.config.grad_accum_steps,
                   .label_smoothing = static_cast<float>(*setup_.config.label_smoothing)});
   ++state_.step;
@@ -263,12 +237,13 @@ Trainer::Stop Trainer::train_epoch() {
 
 Evaluation Trainer::evaluate_now() {
   const int64_t total = setup_.data.val->size();
-  Evaluation evaluation =
-      evaluate(setup_.model, val_loader_,
-               {.input = input_format(setup_), .max_mistakes = kMaxMistakes, .interrupted = [&](int64_t samples) {
-                  log_->validating(samples, total);
-                  return stop_signal() != 0;
-                }});
+  Evaluation evaluation = evaluate(setup_.model, val_loader_,
+                                   {.input = input_format(setup_.config, setup_.facts, setup_.device),
+                                    .max_mistakes = kMaxMistakes,
+                                    .interrupted = [&](int64_t samples) {
+                                      log_->validating(samples, total);
+                                      return stop_signal() != 0;
+                                    }});
   last_validation_seconds_ = evaluation.seconds;
   return evaluation;
 }
@@ -292,6 +267,7 @@ ValidationResult to_result(const Evaluation& evaluation, const RunState& state, 
 bool Trainer::validate() {
   const Evaluation evaluation = evaluate_now();
   if (!evaluation.complete) return false;
+  last_evaluation_ = evaluation;
   const ValidationResult result = to_result(evaluation, state_, state_.epoch + 1);
   const bool is_best = !state_.best || result.acc1 > state_.best->acc1;
   if (is_best) state_.best = result;
@@ -301,6 +277,7 @@ bool Trainer::validate() {
   log_->validation(result, progress(), evaluation.seconds, is_best);
   state_.epoch_sums = {};
   if (save(state_.epoch == epochs_) && is_best) checkpointer_.mark_best();
+  if (state_.epoch < epochs_ && Clock::now() - last_report_ > kReportInterval) report(summary(0, "running"));
   return true;
 }
 
@@ -310,23 +287,39 @@ void Trainer::validate_here() {
   const Evaluation evaluation = evaluate_now();
   set_status_line("");
   if (!evaluation.complete) return;
+  last_evaluation_ = evaluation;
   mid_epoch_ = to_result(evaluation, state_, state_.epoch);
   log_info(fmt::format("step {}  val acc1 {:.2f}  acc5 {:.2f}  loss {:.4f}  ({} pictures in {:.1f} s)", state_.step,
                        mid_epoch_->acc1, mid_epoch_->acc5, mid_epoch_->loss, with_thousands(mid_epoch_->count),
                        evaluation.seconds));
 }
 
-void Trainer::write_summary(int exit_code, const std::string& reason, const std::string& message) {
+RunDescription Trainer::description() const {
+  return {.config = setup_.config,
+          .data = setup_.facts,
+          .data_summary = setup_.data.summary,
+          .model = setup_.model,
+          .environment = environment_,
+          .command_line = setup_.command_line,
+          .first_step = state_.step};
+}
+
+RunSummary Trainer::summary(int exit_code, const std::string& reason, const std::string& message) {
   state_.seconds = seconds_before_ + seconds_since(start_);
   const auto bad = train_loader_.bad_images().size() + val_loader_.bad_images().size();
-  write_summary_json(setup_.run_dir, {.model = setup_.model.name,
-                                      .data = setup_.data.summary,
-                                      .state = state_,
-                                      .final_validation = mid_epoch_ ? mid_epoch_ : state_.last,
-                                      .bad_images = static_cast<int64_t>(bad),
-                                      .exit_code = exit_code,
-                                      .reason = reason,
-                                      .message = message});
+  return {.model = setup_.model.name,
+          .data = setup_.data.summary,
+          .state = state_,
+          .final_validation = mid_epoch_ ? mid_epoch_ : state_.last,
+          .bad_images = static_cast<int64_t>(bad),
+          .exit_code = exit_code,
+          .reason = reason,
+          .message = message};
+}
+
+void Trainer::report(const RunSummary& summary) {
+  last_report_ = Clock::now();
+  write_run_report(setup_.run_dir, description(), summary, last_evaluation_, *setup_.data.val);
 }
 
 TrainOutcome Trainer::finish(Stop stop) {
@@ -352,7 +345,9 @@ TrainOutcome Trainer::finish(Stop stop) {
     if (!bad.empty()) log_warning(fmt::format("{} pictures could not be read and were skipped:", bad.size()));
     for (const BadImage& image : bad) log_warning("  " + image.message);
   }
-  write_summary(outcome.exit_code, outcome.reason);
+  const RunSummary result = summary(outcome.exit_code, outcome.reason);
+  write_summary_json(setup_.run_dir, result);
+  if (stop != Stop::signal && last_evaluation_.sums.count > 0) report(result);
   const auto& final = mid_epoch_ ? mid_epoch_ : state_.last;
   if (final) outcome.final_val_acc1 = final->acc1;
   if (state_.best) outcome.best_val_acc1 = state_.best->acc1;
@@ -363,22 +358,16 @@ TrainOutcome Trainer::run() {
   announce();
   if (resumed()) restore();
   if (state_.epoch >= epochs_ || (max_steps_reached() && resumed())) {
-    log_info(fmt::format("this run is finished: {} epochs, {} steps{}; raise --epochs to go on", state_.epoch,
-                         state_.step, state_.best ? fmt::format(", best val acc1 {:.2f}", state_.best->acc1) : ""));
+    log_info(fmt::format("nothing to do: this run is finished after {} epochs and {} steps{}; raise {} to go on",
+                         state_.epoch, state_.step,
+                         state_.best ? fmt::format(", best val acc1 {:.2f}", state_.best->acc1) : "",
+                         state_.epoch >= epochs_ ? "--epochs" : "--max-steps"));
     TrainOutcome outcome{.reason = "already finished"};
     if (state_.best) outcome.best_val_acc1 = state_.best->acc1;
     if (state_.last) outcome.final_val_acc1 = state_.last->acc1;
     return outcome;
   }
-  write_run_json(setup_.run_dir,
-                 {.config = setup_.config,
-                  .data = setup_.facts,
-                  .data_summary = setup_.data.summary,
-                  .model = setup_.model,
-                  .environment = environment_,
-                  .command_line = setup_.command_line,
-                  .first_step = state_.step},
-                 resumed());
+  write_run_json(setup_.run_dir, description(), resumed());
   log_.emplace(RunLogOptions{.run_dir = setup_.run_dir,
                              .resume_step = resumed() ? std::optional(state_.step) : std::nullopt,
                              .print_freq = *setup_.config.print_freq});
@@ -395,63 +384,20 @@ TrainOutcome Trainer::run() {
     return finish(Stop::none);
   } catch (const Error& error) {
     set_status_line("");
-    write_summary(static_cast<int>(error.kind()), "error", error.what());
+    write_summary_json(setup_.run_dir, summary(static_cast<int>(error.kind()), "error", error.what()));
     throw;
   } catch (const std::bad_alloc&) {
     set_status_line("");
-    write_summary(static_cast<int>(ErrorKind::memory), "error", "out of memory");
+    write_summary_json(setup_.run_dir, summary(static_cast<int>(ErrorKind::memory), "error", "out of memory"));
     throw;
   }
-}
-
-void set_up_device(const TrainSetup& setup) {
-  set_num_threads(static_cast<int>(*setup.config.threads));
-  backend(setup.device).set_deterministic(setup.config.deterministic);
 }
 
 }  // namespace
 
 TrainOutcome train(const TrainSetup& setup) {
-  set_up_device(setup);
+  set_up_device(setup.device, setup.config);
   return Trainer(setup).run();
-}
-
-TestOutcome test(const TrainSetup& setup) {
-  set_up_device(setup);
-  Loader loader(setup.data.val, val_sample(setup.config),
-                loader_options(setup.config, LoaderMode::evaluate, setup.data.val->size()));
-  const int64_t total = setup.data.val->size();
-  const Evaluation evaluation =
-      evaluate(setup.model, loader, {.input = input_format(setup), .interrupted = [&](int64_t samples) {
-                                       set_status_line(count_bar("testing", samples, total, terminal_width()));
-                                       return stop_signal() != 0;
-                                     }});
-  set_status_line("");
-  if (!evaluation.complete) return {};
-  return {.samples = evaluation.sums.count,
-          .acc1 = evaluation.sums.acc1(),
-          .acc5 = evaluation.sums.acc5(),
-          .loss = evaluation.sums.mean_loss(),
-          .seconds = evaluation.seconds,
-          .complete = true};
-}
-
-DeviceChoice choose_device(const std::string& name) {
-  std::string reason;
-  if (name == "auto") {
-    const Device device = best_device();
-    if (device.type != DeviceType::cpu || available({DeviceType::cuda}, &reason)) return {device, ""};
-    return {device, reason};
-  }
-  Device device;
-  if (name.starts_with("cuda")) device = {DeviceType::cuda, name.size() > 5 ? std::stoi(name.substr(5)) : 0};
-  if (name == "emulated") device = {DeviceType::emulated};
-  if (!available(device, &reason)) fail(ErrorKind::device, "--device ", name, ": ", reason);
-  return {device, ""};
-}
-
-std::string device_description(Device device) {
-  return to_string(device) + ": " + backend(device).description();
 }
 
 }  // namespace engine

@@ -56,13 +56,4 @@ struct TestOutcome {
 // Evaluates on the validation part; `setup.run_dir` and `setup.resume` are not used.
 TestOutcome test(const TrainSetup& setup);
 
-// The device that --device names, for people: "cpu (auto: ...)". Throws Error(device) if it is not available.
-struct DeviceChoice {
-  Device device;
-  std::string reason;  // why, if the choice was automatic
-};
-DeviceChoice choose_device(const std::string& name);
-// One line on hardware and libraries.
-std::string device_description(Device device);
-
 }  // namespace engine

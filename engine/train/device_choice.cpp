@@ -1,0 +1,40 @@
+#include "engine/train/device_choice.h"
+
+#include "engine/backend.h"
+#include "engine/error.h"
+
+namespace engine {
+
+DeviceChoice choose_device(const std::string& name) {
+  std::string reason;
+  if (name == "auto") {
+    const Device device = best_device();
+    if (device.type != DeviceType::cpu || available({DeviceType::cuda}, &reason)) return {device, ""};
+    return {device, reason};
+  }
+  Device device;
+  if (name.starts_with("cuda")) device = {DeviceType::cuda, name.size() > 5 ? std::stoi(name.substr(5)) : 0};
+  if (name == "emulated") device = {DeviceType::emulated};
+  if (!available(device, &reason)) fail(ErrorKind::device, "--device ", name, ": ", reason);
+  return {device, ""};
+}
+
+std::string device_description(Device device) {
+  return to_string(device) + ": " + backend(device).description();
+}
+
+void check_precision(const TrainConfig& config, Device device) {
+  if (config.precision != "bf16" || device.type != DeviceType::cpu) return;
+  const std::string description = device_description(device);
+  if (description.find("with bf16") == std::string::npos) {
+    fail(ErrorKind::device, "--precision bf16: ", description,
+         " has no bf16 instructions, so it would be slower than fp32; use --precision fp32");
+  }
+}
+
+void set_up_device(Device device, const TrainConfig& config) {
+  set_num_threads(static_cast<int>(*config.threads));
+  backend(device).set_deterministic(config.deterministic);
+}
+
+}  // namespace engine

@@ -1,0 +1,26 @@
+#pragma once
+#include <string>
+
+#include "engine/device.h"
+#include "engine/train/config.h"
+
+namespace engine {
+
+struct DeviceChoice {
+  Device device;
+  std::string gpu_absence;  // why `auto` took no GPU; empty if it did, or was not asked
+};
+
+// The device that --device names. Throws Error(device) with the reason if it is not available.
+DeviceChoice choose_device(const std::string& name);
+
+// One line on hardware, instruction set, threads and libraries.
+std::string device_description(Device device);
+
+// Throws Error(device) if the device would be slower in the precision that the configuration asks for.
+void check_precision(const TrainConfig& config, Device device);
+
+// Threads and determinism of a resolved configuration.
+void set_up_device(Device device, const TrainConfig& config);
+
+}  // namespace engine

@@ -1,0 +1,50 @@
+#include "engine/train/pipeline.h"
+
+#include <algorithm>
+
+namespace engine {
+namespace {
+
+LoaderOptions loader_options(const TrainConfig& config, LoaderMode mode, int64_t samples) {
+  const bool training = mode == LoaderMode::train;
+  const int64_t size = training ? *config.train_crop_size : *config.val_crop_size;
+  return {.mode = mode,
+          .batch_size = training ? *config.batch_size : std::min(*config.val_batch_size, samples),
+          .height = size,
+          .width = size,
+          .drop_last = training,  // a last batch of a few pictures would have noisy statistics
+          .workers = static_cast<int>(*config.workers),
+          .seed = static_cast<uint64_t>(config.seed),
+          .bad_images = config.bad_images == "skip" ? BadImages::skip : BadImages::fail,
+          .max_bad_fraction = max_bad_fraction(config, samples)};
+}
+
+}  // namespace
+
+InputFormat input_format(const TrainConfig& config, const DataFacts& data, Device device) {
+  return {.device = device,
+          .dtype = *config.precision == "bf16" ? DType::bf16 : DType::f32,
+          .normalization = normalization(data)};
+}
+
+SampleTransform train_sample(const TrainConfig& config) {
+  return [transform = train_transform(config)](const Image& image, RandomStream& random, std::span<uint8_t> out) {
+    transform_image(transform, image, random, out);
+  };
+}
+
+SampleTransform val_sample(const TrainConfig& config) {
+  return [transform = eval_transform(config)](const Image& image, RandomStream&, std::span<uint8_t> out) {
+    transform_image(transform, image, out);
+  };
+}
+
+LoaderOptions train_loader_options(const TrainConfig& config, int64_t samples) {
+  return loader_options(config, LoaderMode::train, samples);
+}
+
+LoaderOptions val_loader_options(const TrainConfig& config, int64_t samples) {
+  return loader_options(config, LoaderMode::evaluate, samples);
+}
+
+}  // namespace engine

@@ -1,0 +1,16 @@
+#pragma once
+// How pictures get from a data set to the network, from a resolved configuration.
+#include "engine/data/loader.h"
+#include "engine/train/config.h"
+#include "engine/train/recipe.h"
+#include "engine/train/trainable.h"
+
+namespace engine {
+
+InputFormat input_format(const TrainConfig& config, const DataFacts& data, Device device);
+SampleTransform train_sample(const TrainConfig& config);
+SampleTransform val_sample(const TrainConfig& config);
+LoaderOptions train_loader_options(const TrainConfig& config, int64_t samples);
+LoaderOptions val_loader_options(const TrainConfig& config, int64_t samples);
+
+}  // namespace engine
