@@ -35,18 +35,22 @@ BlockSpec::Shortcut shortcut_of(const Specification& specification, bool first, 
   return specification.family == Family::cifar ? BlockSpec::Shortcut::subsample : BlockSpec::Shortcut::projection;
 }
 
+Conv2d make_conv(const Conv2dSpec& spec, RandomStream* random) {
+  return random != nullptr ? Conv2d(spec, *random) : Conv2d(spec);
+}
+
 }  // namespace
 
-Block::Block(const BlockSpec& block, RandomStream& random) : spec(block) {
+Block::Block(const BlockSpec& block, RandomStream* random) : spec(block) {
   const auto conv = [&](int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t groups) {
-    return Conv2d({.in_channels = in,
-                   .out_channels = out,
-                   .kernel = kernel,
-                   .stride = stride,
-                   .padding = kernel / 2,
-                   .groups = groups,
-                   .bias = block.bias},
-                  random);
+    return make_conv({.in_channels = in,
+                      .out_channels = out,
+                      .kernel = kernel,
+                      .stride = stride,
+                      .padding = kernel / 2,
+                      .groups = groups,
+                      .bias = block.bias},
+                     random);
   };
   if (block.kind == BlockKind::basic) {
     conv1 = conv(block.in_channels, block.mid_channels, 3, block.stride, 1);
@@ -107,18 +111,19 @@ void Block::visit(ModuleVisitor& visitor) {
 ResNet::ResNet(const Specification& specification, const ResNetOptions& options) : specification_(specification) {
   const int64_t num_classes = options.num_classes.value_or(specification.default_classes());
   check(num_classes >= 2, specification.name, ": num_classes is ", num_classes, ", expected at least 2");
-  RandomStream random(options.seed, 0, 0, purpose::kInitialisation);
+  RandomStream stream(options.seed, 0, 0, purpose::kInitialisation);
+  RandomStream* const random = options.initialize ? &stream : nullptr;
 
   const bool small = specification.family == Family::cifar;
   const bool bias = specification.family == Family::intro;
   int64_t channels = small ? 16 : 64;
-  conv1 = Conv2d({.in_channels = 3,
-                  .out_channels = channels,
-                  .kernel = small ? 3 : 7,
-                  .stride = small ? 1 : 2,
-                  .padding = small ? 1 : 3,
-                  .bias = bias},
-                 random);
+  conv1 = make_conv({.in_channels = 3,
+                     .out_channels = channels,
+                     .kernel = small ? 3 : 7,
+                     .stride = small ? 1 : 2,
+                     .padding = small ? 1 : 3,
+                     .bias = bias},
+                    random);
   bn1 = BatchNorm2d(channels);
   for (size_t i = 0; i < specification.blocks.size(); ++i) {
     const StageSpec stage = stage_of(specification, static_cast<int64_t>(i));
@@ -139,7 +144,7 @@ ResNet::ResNet(const Specification& specification, const ResNetOptions& options)
       if (options.zero_init_residual) layer.back().last_norm().bn.gamma.copy_from(Tensor::zeros({channels}));
     }
   }
-  fc = Linear(channels, num_classes, random);
+  fc = random != nullptr ? Linear(channels, num_classes, *random) : Linear(channels, num_classes);
 }
 
 Tensor ResNet::operator()(const Tensor& images) {

@@ -66,7 +66,7 @@ int depth_in(std::string_view name) {
   if (!name.starts_with(kPrefix)) return 0;
   name.remove_prefix(kPrefix.size());
   if (name.ends_with("_intro")) name.remove_suffix(6);
-  if (name.empty() || name.size() > 6 ||
+  if (name.empty() || name.size() > 9 ||
       !std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isdigit(c); })) {
     return 0;
   }

@@ -1,7 +1,6 @@
 #include "engine/nn/layers.h"
 
 #include <cmath>
-#include <vector>
 
 #include "engine/error.h"
 #include "engine/ops/linear.h"
@@ -9,30 +8,34 @@
 namespace engine {
 namespace {
 
-Tensor uniform(const Shape& shape, float bound, RandomStream& random) {
-  std::vector<float> values(static_cast<size_t>(shape.numel()));
-  for (float& value : values) value = (2 * random.uniform() - 1) * bound;
-  return Tensor::from(values, shape).set_requires_grad(true);
+void fill_uniform(Tensor& tensor, float bound, RandomStream& random) {
+  for (float& value : tensor.mutable_values<float>()) value = (2 * random.uniform() - 1) * bound;
 }
 
-Tensor normal(const Shape& shape, float std, RandomStream& random) {
-  std::vector<float> values(static_cast<size_t>(shape.numel()));
-  for (float& value : values) value = random.normal() * std;
-  return Tensor::from(values, shape).set_requires_grad(true);
+void fill_normal(Tensor& tensor, float std, RandomStream& random) {
+  for (float& value : tensor.mutable_values<float>()) value = random.normal() * std;
+}
+
+Tensor parameter(const Shape& shape) {
+  return Tensor::empty(shape).set_requires_grad(true);
 }
 
 }  // namespace
 
-Conv2d::Conv2d(const Conv2dSpec& conv, RandomStream& random) : spec(conv) {
+Conv2d::Conv2d(const Conv2dSpec& conv) : spec(conv) {
   check(conv.groups >= 1 && conv.in_channels % conv.groups == 0 && conv.out_channels % conv.groups == 0,
         "Conv2d: ", conv.in_channels, " and ", conv.out_channels,
         " channels must be multiples of groups=", conv.groups);
+  weight = parameter({conv.out_channels, conv.kernel, conv.kernel, conv.in_channels / conv.groups});
+  if (conv.bias) bias = parameter({conv.out_channels});
+}
+
+Conv2d::Conv2d(const Conv2dSpec& conv, RandomStream& random) : Conv2d(conv) {
   const int64_t area = conv.kernel * conv.kernel;
   const auto fan_in = static_cast<float>(area * conv.in_channels / conv.groups);
   const auto fan_out = static_cast<float>(area * conv.out_channels);  // PyTorch counts all filters, whatever the groups
-  weight = normal({conv.out_channels, conv.kernel, conv.kernel, conv.in_channels / conv.groups}, std::sqrt(2 / fan_out),
-                  random);
-  if (conv.bias) bias = uniform({conv.out_channels}, 1 / std::sqrt(fan_in), random);
+  fill_normal(weight, std::sqrt(2 / fan_out), random);
+  if (conv.bias) fill_uniform(bias, 1 / std::sqrt(fan_in), random);
 }
 
 Tensor Conv2d::operator()(const Tensor& x) const {
@@ -65,10 +68,13 @@ void BatchNorm2d::visit(ModuleVisitor& visitor) {
   visitor.buffer("num_batches_tracked", num_batches_tracked);
 }
 
-Linear::Linear(int64_t in_features, int64_t out_features, RandomStream& random) {
+Linear::Linear(int64_t in_features, int64_t out_features)
+    : weight(parameter({out_features, in_features})), bias(parameter({out_features})) {}
+
+Linear::Linear(int64_t in_features, int64_t out_features, RandomStream& random) : Linear(in_features, out_features) {
   const float bound = 1 / std::sqrt(static_cast<float>(in_features));
-  weight = uniform({out_features, in_features}, bound, random);
-  bias = uniform({out_features}, bound, random);
+  fill_uniform(weight, bound, random);
+  fill_uniform(bias, bound, random);
 }
 
 Tensor Linear::operator()(const Tensor& x) const {

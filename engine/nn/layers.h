@@ -18,6 +18,7 @@ class Conv2d : public Module {
  public:
   Conv2d() = default;
   Conv2d(const Conv2dSpec& spec, RandomStream& random);
+  explicit Conv2d(const Conv2dSpec& spec);  // values unset, to be loaded
   Tensor operator()(const Tensor& x) const;
   void visit(ModuleVisitor& visitor) override;
 
@@ -45,6 +46,7 @@ class Linear : public Module {
   Linear() = default;
   // Weight and bias uniform in +-1/sqrt(in_features), PyTorch's default.
   Linear(int64_t in_features, int64_t out_features, RandomStream& random);
+  Linear(int64_t in_features, int64_t out_features);  // values unset, to be loaded
   Tensor operator()(const Tensor& x) const;
   void visit(ModuleVisitor& visitor) override;
 
