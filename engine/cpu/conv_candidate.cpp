@@ -14,7 +14,19 @@
 namespace engine::cpu {
 namespace {
 
-using namespace onednn;
+using onednn::algorithm;
+using onednn::append_relu;
+using onednn::Convolution;
+using onednn::device;
+using onednn::Direction;
+using onednn::Implementation;
+using onednn::memory;
+using onednn::stream;
+using onednn::Tag;
+using onednn::Type;
+using onednn::type_of;
+using onednn::user_scratchpad;
+using onednn::visit_implementations;
 
 struct NamedTag {
   Tag tag;

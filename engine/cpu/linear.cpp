@@ -9,7 +9,14 @@
 namespace engine::cpu {
 namespace {
 
-using namespace onednn;
+using onednn::device;
+using onednn::guarded;
+using onednn::matmul_descriptor;
+using onednn::memory;
+using onednn::stream;
+using onednn::Type;
+using onednn::type_of;
+using onednn::user_scratchpad;
 
 // A row-major matrix, or the transpose of one.
 memory::desc matrix(int64_t rows, int64_t columns, Type type, bool transposed = false) {
