@@ -77,6 +77,10 @@ int run(const std::filesystem::path& folder, double seconds) {
     RandomStream random = stream();
     transform_image(TrainTransform{}, decode_image(files[i], "photo"), random, result);
   });
+  report("decode_and_random_resized_crop_in_part", [&](size_t i) {
+    RandomStream random = stream();
+    decode_and_transform(files[i], "photo", TrainTransform{}, random, result);
+  });
   return 0;
 }
 

@@ -2,6 +2,7 @@
 // Pictures in memory, and decoding of JPEG and PNG files.
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -43,6 +44,12 @@ struct ImageView {
   }
 };
 
+// Throws Error(ErrorKind::usage) unless `region` has pixels, all of them in an image of that size.
+void check_inside(const Region& region, int width, int height);
+
+// A copy of the part of `image` in `region`, which must not leave it.
+Image cut(const Image& image, const Region& region);
+
 // What a file may ask of decode_image. The defaults admit every photograph and bound a hostile file.
 struct DecodeLimits {
   int64_t max_pixels = 100'000'000;
@@ -58,5 +65,14 @@ struct DecodeLimits {
 // `name` stands for the file in messages. Throws Error(ErrorKind::data) if the file is not a picture,
 // truncated, broken, or beyond `limits`; a header that lies costs neither time nor memory in proportion.
 Image decode_image(std::span<const uint8_t> bytes, const std::string& name, const DecodeLimits& limits = {});
+
+// Names the part of an image of `width` x `height` pixels that is wanted; it must lie inside.
+using RegionChoice = std::function<Region(int width, int height)>;
+
+// The part of decode_image's result that `choose` names, pixel for pixel; what is refused there is refused here,
+// but for errors in a JPEG's data that leave its end readable. Of a sequential JPEG only the wanted blocks are
+// transformed: a third more photos per second for the crops of a random resized crop.
+Image decode_image_region(std::span<const uint8_t> bytes, const std::string& name, const RegionChoice& choose,
+                          const DecodeLimits& limits = {});
 
 }  // namespace engine

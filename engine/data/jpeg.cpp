@@ -15,6 +15,10 @@ namespace {
 // Rows that libjpeg is offered at a time; it hands out at most one row of sample blocks.
 constexpr JDIMENSION kRowsPerCall = 16;
 
+// Columns decoded on both sides of a wanted region: chroma is interpolated, so the outermost columns of what is
+// decoded depend on their neighbours. 8 are enough for every sampling libjpeg interpolates (a factor of 2).
+constexpr int kRegionMargin = 8;
+
 // libjpeg reports errors by a jump: each member that calls into it sets the place to return to, and holds
 // nothing that needs a destructor.
 class JpegReader {
@@ -85,7 +89,55 @@ class JpegReader {
     return true;
   }
 
+  // Whether read_region() gives what read_pixels() would.
+  bool can_read_region() const {
+    return jpeg_.num_components <= 3 && jpeg_.progressive_mode == FALSE && jpeg_.comps_in_scan == jpeg_.num_components;
+  }
+
+  // The RGB pixels of `region`. `rows` has room for kRowsPerCall rows of the whole image. False on any error or
+  // missing data; only read_pixels() of a new reader can then tell whether the file is to be refused.
+  bool read_region(const Region& region, uint8_t* rows, uint8_t* pixels) {
+    if (setjmp(jump_) != 0) return false;
+    jpeg_.out_color_space = JCS_RGB;
+    jpeg_start_decompress(&jpeg_);
+    const int width = static_cast<int>(jpeg_.output_width);
+    const int left = region.x > kRegionMargin ? region.x - kRegionMargin : 0;
+    const int spare = width - region.x - region.width;
+    const int right = region.x + region.width + (spare < kRegionMargin ? spare : kRegionMargin);
+    auto first = static_cast<JDIMENSION>(left);
+    auto count = static_cast<JDIMENSION>(right - left);
+    if (right - left < width) jpeg_crop_scanline(&jpeg_, &first, &count);
+
+    const size_t row_bytes = size_t{3} * jpeg_.output_width;
+    const size_t wanted_bytes = size_t{3} * static_cast<size_t>(region.width);
+    const auto end = static_cast<JDIMENSION>(region.y + region.height);
+    uint8_t* out = pixels;
+    rows_[0] = rows;
+    for (JDIMENSION i = 1; i < kRowsPerCall; ++i) rows_[i] = rows_[i - 1] + row_bytes;
+    if (region.y > 0) jpeg_skip_scanlines(&jpeg_, static_cast<JDIMENSION>(region.y));
+    while (jpeg_.output_scanline < end) {
+      const JDIMENSION ask = end - jpeg_.output_scanline < kRowsPerCall ? end - jpeg_.output_scanline : kRowsPerCall;
+      const JDIMENSION got = jpeg_read_scanlines(&jpeg_, rows_, ask);
+      for (JDIMENSION i = 0; i < got; ++i, out += wanted_bytes)
+        std::memcpy(out, rows_[i] + size_t{3} * (static_cast<JDIMENSION>(region.x) - first), wanted_bytes);
+    }
+    return ends_after_scan();
+  }
+
  private:
+  // Whether the next marker from here on, restarts aside, is the end of the image. A truncated file has none.
+  bool ends_after_scan() const {
+    if (jpeg_.unread_marker != 0) return jpeg_.unread_marker == JPEG_EOI;
+    const uint8_t* const end = bytes_.data() + bytes_.size();
+    for (const uint8_t* p = source_.next_input_byte; end - p >= 2; ++p) {
+      p = static_cast<const uint8_t*>(std::memchr(p, 0xff, static_cast<size_t>(end - p - 1)));
+      if (p == nullptr) return false;
+      const bool restart = p[1] >= JPEG_RST0 && p[1] < JPEG_RST0 + 8;
+      if (p[1] != 0 && p[1] != 0xff && !restart) return p[1] == JPEG_EOI;
+    }
+    return false;
+  }
+
   void set_source() {
     source_.next_input_byte = bytes_.data();
     source_.bytes_in_buffer = bytes_.size();
@@ -117,6 +169,7 @@ class JpegReader {
   jpeg_error_mgr errors_{};
   jpeg_source_mgr source_{};
   std::jmp_buf jump_;
+  JSAMPROW rows_[kRowsPerCall] = {};
   char message_[JMSG_LENGTH_MAX] = {};
   bool ended_ = false;
   bool started_ = false;
@@ -186,6 +239,24 @@ Image decode_jpeg(std::span<const uint8_t> bytes, const std::string& name, const
     broken();
   }
   return image;
+}
+
+Image decode_jpeg_region(std::span<const uint8_t> bytes, const std::string& name, const RegionChoice& choose,
+                         const DecodeLimits& limits) {
+  JpegReader reader(bytes);
+  if (!reader.read_header(limits.max_bytes)) return decode_jpeg(bytes, name, limits);
+  check_limits(reader, bytes.size(), name, limits);
+  const int width = static_cast<int>(reader.info().image_width);
+  const int height = static_cast<int>(reader.info().image_height);
+  const Region region = choose(width, height);
+  check_inside(region, width, height);
+  if (reader.can_read_region() && region != Region{0, 0, width, height}) {
+    const size_t wanted = size_t{3} * static_cast<size_t>(region.width) * static_cast<size_t>(region.height);
+    Image image{region.width, region.height, std::vector<uint8_t>(wanted)};
+    std::vector<uint8_t> rows(size_t{3} * kRowsPerCall * static_cast<size_t>(width));
+    if (reader.read_region(region, rows.data(), image.pixels.data())) return image;
+  }
+  return cut(decode_jpeg(bytes, name, limits), region);
 }
 
 }  // namespace engine

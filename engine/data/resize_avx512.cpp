@@ -8,8 +8,10 @@
 #include "engine/data/resize_kernels.h"
 
 // g++ 12 takes the deliberately undefined operands inside its own AVX-512 intrinsics for mistakes (GCC bug 105593).
+#ifndef __clang__
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 
 #define ENGINE_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
 

@@ -161,4 +161,18 @@ void transform_image(const EvalTransform& transform, const ImageView& image, std
   resize_and_crop(image, transform.resize, transform.size, transform.interpolation, false, result);
 }
 
+void decode_and_transform(std::span<const uint8_t> file, const std::string& name, const TrainTransform& transform,
+                          RandomStream& random, std::span<uint8_t> result, const DecodeLimits& limits) {
+  if (transform.crop != TrainTransform::Crop::random_resized)
+    return transform_image(transform, decode_image(file, name, limits), random, result);
+  Augmentation augmentation;
+  const auto choose = [&](int width, int height) {
+    augmentation = choose_augmentation(transform, width, height, random);
+    return augmentation.crop;
+  };
+  const Image image = decode_image_region(file, name, choose, limits);
+  augmentation.crop = {0, 0, image.width, image.height};
+  transform_image(transform, image, augmentation, result);
+}
+
 }  // namespace engine

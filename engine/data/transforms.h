@@ -57,4 +57,9 @@ void transform_image(const EvalTransform& transform, const ImageView& image, std
 void transform_image(const TrainTransform& transform, const ImageView& image, RandomStream& random,
                      std::span<uint8_t> result);
 
+// The same bytes as transform_image() of decode_image(file), sooner: what a random resized crop leaves out of a JPEG
+// is not decoded. Throws what those two throw.
+void decode_and_transform(std::span<const uint8_t> file, const std::string& name, const TrainTransform& transform,
+                          RandomStream& random, std::span<uint8_t> result, const DecodeLimits& limits = {});
+
 }  // namespace engine

@@ -52,8 +52,8 @@ std::string cheap_error_of(const Bytes& bytes) {
   return message;
 }
 
-void put32(Bytes& bytes, uint32_t value) {
-  for (int shift = 24; shift >= 0; shift -= 8) bytes.push_back(static_cast<uint8_t>(value >> shift));
+void store32(uint8_t* bytes, uint32_t value) {
+  for (int i = 0; i < 4; ++i) bytes[i] = static_cast<uint8_t>(value >> (24 - 8 * i));
 }
 
 uint32_t crc32(std::span<const uint8_t> bytes) {
@@ -66,19 +66,20 @@ uint32_t crc32(std::span<const uint8_t> bytes) {
 }
 
 Bytes chunk(const std::string& type, const Bytes& data) {
-  Bytes bytes;
-  put32(bytes, static_cast<uint32_t>(data.size()));
-  bytes.insert(bytes.end(), type.begin(), type.end());
-  bytes.insert(bytes.end(), data.begin(), data.end());
-  put32(bytes, crc32(std::span(bytes).subspan(4)));
+  Bytes bytes(data.size() + 12);
+  store32(bytes.data(), static_cast<uint32_t>(data.size()));
+  std::copy(type.begin(), type.end(), bytes.begin() + 4);
+  std::copy(data.begin(), data.end(), bytes.begin() + 8);
+  store32(&bytes[data.size() + 8], crc32(std::span(bytes).subspan(4, data.size() + 4)));
   return bytes;
 }
 
 Bytes png_header(uint32_t width, uint32_t height) {
-  Bytes data;
-  put32(data, width);
-  put32(data, height);
-  data.insert(data.end(), {8, 2, 0, 0, 0});
+  Bytes data(13);
+  store32(&data[0], width);
+  store32(&data[4], height);
+  data[8] = 8;  // bits
+  data[9] = 2;  // RGB
   return chunk("IHDR", data);
 }
 
@@ -267,6 +268,31 @@ TEST(DecodeImage, RefusesAPngWithoutImageData) {
 TEST(DecodeImage, RefusesBrokenCompression) {
   EXPECT_THAT(error_of(png({png_header(1, 1), chunk("IDAT", {1, 2, 3, 4})}), "a.png"),
               HasSubstr("a.png: broken PNG, "));
+}
+
+TEST(DecodeImageRegion, IsCutFromTheWhole) {
+  for (const char* name : {"420.jpg", "422.jpg", "444_progressive.jpg", "gray.jpg", "cmyk.jpg", "rgba16.png"}) {
+    const Bytes file = read_bytes(golden_path(name));
+    const Image whole = decode_image(file, name);
+    for (int y = 0; y < whole.height; y += 3)
+      for (int x = 0; x < whole.width; x += 3)
+        for (const Region& region :
+             {Region{x, y, whole.width - x, whole.height - y}, Region{x, y, 1, 1}, Region{0, y, x + 1, 1}}) {
+          const Image part = decode_image_region(file, name, [&](int, int) { return region; });
+          ASSERT_EQ(part.pixels, cut(whole, region).pixels)
+              << name << ": " << region.width << "x" << region.height << " at " << region.x << ", " << region.y;
+        }
+  }
+}
+
+TEST(DecodeImageRegion, RefusesARegionOutside) {
+  try {
+    decode_image_region(read_bytes(golden_path("420.jpg")), "a.jpg", [](int, int) { return Region{40, 0, 6, 1}; });
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::usage);
+    EXPECT_STREQ(error.what(), "image: region 6x1 at (40, 0) must be a rectangle inside the 45x38 image");
+  }
 }
 
 }  // namespace

@@ -13,7 +13,6 @@
 namespace engine {
 namespace {
 
-using testing::HasSubstr;
 using Bytes = std::vector<uint8_t>;
 
 Interpolation interpolation(const std::string& name) {

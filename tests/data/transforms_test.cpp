@@ -221,5 +221,61 @@ TEST(EvalTransform, RefusesABufferOfTheWrongSize) {
   }
 }
 
+// Files of every kind: some go through partial decoding, some do not.
+void expect_partial_decoding_changes_nothing(const std::filesystem::path& path, uint64_t crops) {
+  SCOPED_TRACE(path);
+  const Bytes file = read_bytes(path);
+  Image image;
+  try {
+    image = decode_image(file, "file");
+  } catch (const Error&) {
+    return;
+  }
+  if (image.pixels.size() > 2'000'000) return;
+  for (uint64_t sample = 0; sample < crops; ++sample) {
+    const TrainTransform transform = {.size = 48};
+    Bytes expected = buffer(48), result = expected;
+    RandomStream random = stream(sample), again = stream(sample);
+    transform_image(transform, image, random, expected);
+    decode_and_transform(file, "file", transform, again, result);
+    ASSERT_EQ(result, expected) << sample;
+    ASSERT_EQ(random.next_u32(), again.next_u32());
+  }
+}
+
+TEST(DecodeAndTransform, EqualsDecodingAllOfAGoldenFile) {
+  for (const auto& row : golden_rows("decode.tsv")) expect_partial_decoding_changes_nothing(golden_path(row[0]), 30);
+}
+
+TEST(DecodeAndTransform, EqualsDecodingAllOfARealPhoto) {
+  ENGINE_SKIP_WITHOUT_TEST_DATA();
+  for (const char* folder : {"photos", "odd", "jpeg-seeds"})
+    for (const auto& entry : std::filesystem::directory_iterator(test_data() / "images" / folder))
+      expect_partial_decoding_changes_nothing(entry.path(), 5);
+}
+
+TEST(DecodeAndTransform, PadsAndCropsToo) {
+  const Bytes file = read_bytes(golden_path("420.jpg"));
+  const TrainTransform transform = {.crop = Crop::pad_and_crop, .size = 32};
+  Bytes expected = buffer(32), result = expected;
+  RandomStream random = stream(3), again = stream(3);
+  transform_image(transform, decode_image(file, "file"), random, expected);
+  decode_and_transform(file, "file", transform, again, result);
+  EXPECT_EQ(result, expected);
+}
+
+TEST(DecodeAndTransform, RefusesEveryTruncation) {
+  const Bytes whole = read_bytes(golden_path("420.jpg"));
+  for (size_t part = 1; part < 16; ++part)
+    for (uint64_t sample = 0; sample < 10; ++sample) {
+      RandomStream random = stream(sample);
+      Bytes result = buffer(8);
+      EXPECT_THROW(
+          decode_and_transform(std::span(whole).first(whole.size() * part / 16), "file", {.size = 8}, random, result),
+          Error)
+          << part << "/16, sample " << sample;
+    }
+}
+
 }  // namespace
 }  // namespace engine

@@ -1,5 +1,5 @@
-// libFuzzer's entry: any bytes as an image file. Decoding must end in a picture of the announced size or in
-// Error(data); a picture must pass through both transforms.
+// libFuzzer's entry: any bytes as an image file. Decoding, of all or of a part, must end in a picture of the
+// announced size or in Error(data); a picture must pass through both transforms.
 //
 //   cmake -S . -B build-fuzz -DCMAKE_CXX_COMPILER=clang++ -DENGINE_SANITIZE=address,undefined
 //   ninja -C build-fuzz image_fuzz && build-fuzz/bin/image_fuzz -max_len=20000 CORPUS
@@ -10,20 +10,33 @@
 #include "engine/data/transforms.h"
 #include "engine/error.h"
 
+namespace {
+
+template <class Work>
+bool refuses_as_data(const Work& work) {
+  try {
+    work();
+  } catch (const engine::Error& error) {
+    if (error.kind() != engine::ErrorKind::data) std::abort();
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace engine;
-  Image image;
-  try {
-    image = decode_image({data, size}, "input", {.max_pixels = 1 << 20, .max_bytes = 1 << 24, .max_scans = 20});
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::data) std::abort();
-    return 0;
-  }
-  const auto pixels = static_cast<size_t>(image.width) * static_cast<size_t>(image.height);
-  if (pixels == 0 || image.pixels.size() != 3 * pixels) std::abort();
-
+  const std::span<const uint8_t> file(data, size);
+  const DecodeLimits limits = {.max_pixels = 1 << 20, .max_bytes = 1 << 24, .max_scans = 20};
   std::vector<uint8_t> result(size_t{3} * 24 * 24);
   RandomStream random(size, 0, 0, purpose::kAugmentation);
+  refuses_as_data([&] { decode_and_transform(file, "input", {.size = 24}, random, result, limits); });
+
+  Image image;
+  if (refuses_as_data([&] { image = decode_image(file, "input", limits); })) return 0;
+  const auto pixels = static_cast<size_t>(image.width) * static_cast<size_t>(image.height);
+  if (pixels == 0 || image.pixels.size() != 3 * pixels) std::abort();
   transform_image(TrainTransform{.size = 24, .interpolation = Interpolation::bicubic}, image, random, result);
   transform_image(EvalTransform{.resize = 28, .size = 24}, image, result);
   return 0;
