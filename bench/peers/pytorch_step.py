@@ -1,0 +1,241 @@
+#!/usr/bin/env python3
+"""Times training steps or inference passes of a ResNet in eager PyTorch on random data that stays in memory.
+
+The work, the options and the answers are those of step_bench (bench/step_bench.cpp); bench/README.md describes the
+protocol. Additional options: --memory-format contiguous|channels_last, and --exchange DIR reads the weights and the
+batch that step_bench wrote.
+"""
+
+import argparse
+import contextlib
+import json
+import resource
+import sys
+import time
+
+import torch
+from resnet import IMAGE_SIZE, MODELS, read_safetensors
+from torch.nn import functional
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="resnet50", choices=sorted(MODELS))
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--image-size", type=int, default=0)
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
+    parser.add_argument("--mode", default="train", choices=["train", "inference"])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--memory-format", default="contiguous", choices=["contiguous", "channels_last"])
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--warmup-limit", type=float, default=180)
+    parser.add_argument("--lr", type=float, default=0.001)
+    parser.add_argument("--losses", type=int, default=3)
+    parser.add_argument("--exchange")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--serve", action="store_true")
+    parser.add_argument("--layers", metavar="FILE", help="time the convolutions that step_bench --layers --json wrote to FILE")
+    return parser.parse_args()
+
+
+def status_bytes(key):
+    with open("/proc/self/status") as status:
+        for line in status:
+            if line.startswith(key + ":"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def memory_report():
+    return {"peak_resident_bytes": status_bytes("VmHWM"), "resident_bytes": status_bytes("VmRSS")}
+
+
+def quantile(values, share):
+    values = sorted(values)
+    position = share * (len(values) - 1)
+    low = int(position)
+    high = min(low + 1, len(values) - 1)
+    return values[low] + (position - low) * (values[high] - values[low])
+
+
+class Workload:
+    def __init__(self, options):
+        self.options = options
+        layout = torch.channels_last if options.memory_format == "channels_last" else torch.contiguous_format
+        torch.manual_seed(0)
+        net = MODELS[options.model]()
+        size = options.image_size or IMAGE_SIZE[options.model]
+        if options.exchange:
+            net.load_state_dict(read_safetensors(options.exchange + "/weights.safetensors"), strict=True)
+            batch = read_safetensors(options.exchange + "/batch.safetensors")
+            images, self.labels = batch["images"], batch["labels"]
+        else:
+            images = torch.randn(options.batch, 3, size, size)
+            self.labels = torch.randint(0, net.fc.out_features, (options.batch,))
+        self.image_size = images.shape[2]
+        self.images = images.contiguous(memory_format=layout)
+        self.net = net.to(memory_format=layout).train(options.mode == "train")
+        # fused: the faster of PyTorch's implementations on the CPU, though not its default.
+        self.sgd = torch.optim.SGD(self.net.parameters(), lr=options.lr, momentum=0.9, weight_decay=1e-4, fused=True)
+
+    def precision(self):
+        if self.options.precision == "bf16":
+            return torch.autocast("cpu", dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def step(self):
+        if self.options.mode == "inference":
+            with torch.inference_mode(), self.precision():
+                self.net(self.images)
+            return None
+        with self.precision():
+            loss = functional.cross_entropy(self.net(self.images), self.labels)
+        loss.backward()
+        self.sgd.step()
+        self.sgd.zero_grad(set_to_none=True)
+        return loss
+
+    def loss(self):
+        with torch.inference_mode(), self.precision():
+            return functional.cross_entropy(self.net(self.images), self.labels).item()
+
+    def timed_step(self):
+        start = time.perf_counter()
+        self.step()
+        return time.perf_counter() - start
+
+
+def warm_up(work, limit):
+    """Steps until two neighbouring windows of five (three, if a step takes over a second) have medians within 2%."""
+    times = []
+    while sum(times) < limit:
+        times.append(work.timed_step())
+        window = 3 if times[-1] > 1 else 5
+        if len(times) < 2 * window:
+            continue
+        last, before = quantile(times[-window:], 0.5), quantile(times[-2 * window : -window], 0.5)
+        if abs(last - before) <= 0.02 * before:
+            return times, True
+    return times, False
+
+
+def measure(work, seconds):
+    """Steps for at least `seconds`, and at least three, after one that does not count."""
+    work.step()
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    times = []
+    while len(times) < 3 or sum(times) < seconds:
+        times.append(work.timed_step())
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    median = quantile(times, 0.5)
+    return {
+        "img_per_s": len(work.labels) / median,
+        "median_s": median,
+        "p5_s": quantile(times, 0.05),
+        "p95_s": quantile(times, 0.95),
+        "steps": len(times),
+        "minor_faults_per_step": (after.ru_minflt - before.ru_minflt) / len(times),
+        "major_faults_per_step": (after.ru_majflt - before.ru_majflt) / len(times),
+        "cpu_per_wall": (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / sum(times),
+        "memory": memory_report(),
+        "step_s": times,
+    }
+
+
+def describe(options):
+    return {
+        "program": "pytorch_step",
+        "model": options.model,
+        "batch": options.batch,
+        "precision": options.precision,
+        "mode": options.mode,
+        "threads": torch.get_num_threads(),
+        "memory_format": options.memory_format,
+        "versions": {
+            "torch": torch.__version__,
+            "python": sys.version.split()[0],
+            "onednn": next((line.strip(" -") for line in torch.__config__.show().splitlines() if "MKL-DNN" in line), ""),
+        },
+        "isa": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def time_layers(options):
+    """Each convolution of the list by itself: forward, backward_data and backward_weights, or inference."""
+    with open(options.layers) as file:
+        cases = json.load(file)["layers"]
+    layout = torch.channels_last if options.memory_format == "channels_last" else torch.contiguous_format
+    dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
+    results = []
+    for case in cases:
+        s = case["shape"]
+        x = torch.randn(s["n"], s["c"], s["h"], s["w"]).to(dtype).contiguous(memory_format=layout)
+        w = torch.randn(s["k"], s["c"] // s["groups"], s["r"], s["r"]).to(dtype).contiguous(memory_format=layout)
+        y = functional.conv2d(x, w, None, s["stride"], s["padding"], 1, s["groups"])
+        geometry = ([s["stride"]] * 2, [s["padding"]] * 2, [1, 1], False, [0, 0], s["groups"])
+
+        def run(direction=case["direction"], x=x, w=w, y=y, geometry=geometry, s=s):
+            if direction in ("forward", "inference"):
+                functional.conv2d(x, w, None, s["stride"], s["padding"], 1, s["groups"])
+            else:
+                mask = [direction == "backward_data", direction == "backward_weights", False]
+                torch.ops.aten.convolution_backward(y, x, w, None, *geometry, mask)
+
+        run()
+        times, begin = [], time.perf_counter()
+        while len(times) < 3 or time.perf_counter() - begin < 0.3:
+            start = time.perf_counter()
+            run()
+            times.append(time.perf_counter() - start)
+        results.append({"layers": case["layers"], "direction": case["direction"], "ms": 1e3 * quantile(times, 0.5)})
+    return {**describe(options), "layers": results}
+
+
+def main():
+    options = arguments()
+    torch.set_num_threads(options.threads)
+    if options.layers:
+        with torch.inference_mode():
+            print(json.dumps(time_layers(options)))
+        return
+    bare = status_bytes("VmRSS")
+    work = Workload(options)
+    losses, first_step = [], None
+    for _ in range(max(options.losses, 1)):
+        start = time.perf_counter()
+        loss = work.step()
+        first_step = first_step or time.perf_counter() - start
+        losses.append(work.loss() if loss is None else loss.item())
+    del loss
+    warm, stable = warm_up(work, options.warmup_limit)
+    report = {
+        **describe(options),
+        "image_size": work.image_size,
+        "losses": losses,
+        "first_step_s": first_step,
+        "warmup_steps": len(warm),
+        "warmup_s": warm,
+        "stable": stable,
+        "bare_resident_bytes": bare,
+        "memory": memory_report(),
+    }
+    if options.serve:
+        print(json.dumps(report), flush=True)
+        for line in sys.stdin:
+            if line.strip() == "quit":
+                return
+            print(json.dumps(measure(work, float(line.split()[1]))), flush=True)
+        return
+    run = measure(work, options.seconds)
+    if options.json:
+        print(json.dumps({"start": report, "run": run}))
+        return
+    print(f"{options.model} {options.precision} {options.mode}, {options.memory_format}: {run['img_per_s']:.2f} img/s; step median "
+          f"{1e3 * run['median_s']:.2f} ms, p5 {1e3 * run['p5_s']:.2f}, p95 {1e3 * run['p95_s']:.2f} ({run['steps']} steps); "
+          f"first step {first_step:.2f} s, warm-up {len(warm)} steps{'' if stable else ' (NOT STABLE)'}")
+    print(f"peak memory {run['memory']['peak_resident_bytes'] / 2**20:.0f} MiB; {run['minor_faults_per_step']:.0f} page faults a "
+          f"step; first losses {losses}")
+
+
+if __name__ == "__main__":
+    main()

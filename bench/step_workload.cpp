@@ -1,0 +1,58 @@
+#include "bench/step_workload.h"
+
+#include <vector>
+
+#include "engine/io/safetensors.h"
+#include "engine/nn/weights.h"
+
+namespace engine::bench {
+
+Workload::Workload(const WorkloadOptions& options)
+    : options_(options),
+      net_(models::make_resnet(options.model)),
+      image_size_(options.image_size > 0 ? options.image_size : net_.specification().default_image_size()) {
+  check(options.batch > 0, "--batch is ", options.batch, ", expected at least 1");
+  RandomStream random(1, 0, 0, purpose::kAugmentation);
+  const Shape shape{options.batch, image_size_, image_size_, 3};
+  std::vector<float> pixels(static_cast<size_t>(shape.numel()));
+  for (float& value : pixels) value = random.normal();
+  images_ = Tensor::from(pixels, shape);
+  std::vector<int64_t> labels(static_cast<size_t>(options.batch));
+  for (int64_t& label : labels) label = random.below(static_cast<uint32_t>(net_.num_classes()));
+  labels_ = Tensor::from(labels, {options.batch});
+
+  net_.train(options.mode == Mode::train);
+  if (options.mode == Mode::train)
+    sgd_ =
+        std::make_unique<Sgd>(net_.parameters(), SgdOptions{.lr = options.lr, .momentum = 0.9f, .weight_decay = 1e-4f});
+}
+
+Tensor Workload::input() const {
+  return options_.precision == DType::f32 ? images_ : images_.to(options_.precision);
+}
+
+Tensor Workload::step() {
+  if (options_.mode == Mode::inference) {
+    const NoGrad no_grad;
+    net_(input());
+    return {};
+  }
+  Tensor loss = cross_entropy(net_(input()), labels_);
+  loss.backward();
+  sgd_->step();
+  return loss.detach();
+}
+
+double Workload::loss() {
+  const NoGrad no_grad;
+  return cross_entropy(net_(input()), labels_).item();
+}
+
+void Workload::write_exchange(const std::filesystem::path& directory) {
+  std::filesystem::create_directories(directory);
+  save_safetensors(directory / "weights.safetensors", net_);
+  const HostState batch({{"images", images_}, {"labels", labels_}});
+  write_safetensors(directory / "batch.safetensors", batch.views());
+}
+
+}  // namespace engine::bench

@@ -1,0 +1,55 @@
+#pragma once
+// The work that step_bench times: one training step or one inference pass of a ResNet on random data that stays in
+// memory. Written against the public API only, as a user would.
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "engine/engine.h"
+#include "models/resnet.h"
+
+namespace engine::bench {
+
+enum class Mode : uint8_t { train, inference };
+
+struct WorkloadOptions {
+  std::string model = "resnet50";
+  int64_t batch = 32;
+  int64_t image_size = 0;  // 0: the model's usual one
+  DType precision = DType::f32;
+  Mode mode = Mode::train;
+  // Small, so that hundreds of steps on one batch neither diverge nor learn it by heart (vanishing gradients would
+  // become denormal numbers, which are slow).
+  float lr = 0.001f;
+};
+
+class Workload {
+ public:
+  explicit Workload(const WorkloadOptions& options);
+
+  // Training: forward, cross-entropy, backward, SGD with momentum 0.9 and weight decay 1e-4. Inference: evaluation mode
+  // without gradients. The images are f32 in memory; rounding them to bf16 is part of the step, as it is in PyTorch's
+  // autocast. Returns the loss before the step as a tensor, undefined in inference.
+  Tensor step();
+  // The loss of the batch in the current mode, without gradients; in training mode it moves the running statistics.
+  double loss();
+
+  int64_t image_size() const { return image_size_; }
+  models::ResNet& net() { return net_; }
+
+  // Writes the weights and the batch for the same work in PyTorch: DIR/weights.safetensors (torchvision's names) and
+  // DIR/batch.safetensors (images [N,3,H,W] f32, labels [N] i64).
+  void write_exchange(const std::filesystem::path& directory);
+
+ private:
+  Tensor input() const;
+
+  WorkloadOptions options_;
+  models::ResNet net_;
+  int64_t image_size_;
+  Tensor images_, labels_;
+  std::unique_ptr<Sgd> sgd_;
+};
+
+}  // namespace engine::bench
