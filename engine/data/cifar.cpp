@@ -57,7 +57,11 @@ class CifarDataset : public Dataset {
   explicit CifarDataset(std::vector<std::string> class_names) : class_names_(std::move(class_names)) {}
 
   void add(const std::string& file, CifarRecords records) {
-    pixels_.insert(pixels_.end(), records.pixels.begin(), records.pixels.end());
+    if (pixels_.empty()) {
+      pixels_ = std::move(records.pixels);  // 150 MB of CIFAR-100
+    } else {
+      pixels_.insert(pixels_.end(), records.pixels.begin(), records.pixels.end());
+    }
     labels_.insert(labels_.end(), records.labels.begin(), records.labels.end());
     files_.push_back({file, size()});
   }

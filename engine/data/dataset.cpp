@@ -56,7 +56,7 @@ class Resident : public Dataset {
       auto copy = std::make_unique<const Image>(image);
       const Image* expected = nullptr;
       // Two threads may have decoded the same picture: the second one throws its copy away.
-      if (slot.compare_exchange_strong(expected, copy.get(), std::memory_order_acq_rel)) copy.release();
+      if (slot.compare_exchange_strong(expected, copy.get(), std::memory_order_acq_rel)) (void)copy.release();
     }
     return image;
   }
@@ -108,7 +108,7 @@ DatasetPtr keep_in_memory(DatasetPtr dataset, int64_t bytes_per_image) {
   return std::make_shared<Resident>(std::move(dataset), bytes_per_image);
 }
 
-DatasetPair split_dataset(DatasetPtr dataset, double amount, uint64_t seed) {
+DatasetPair split_dataset(const DatasetPtr& dataset, double amount, uint64_t seed) {
   const int64_t size = dataset->size();
   check(amount > 0 && (amount < 1 || amount == std::floor(amount)), "val-split: ", amount,
         " is neither a fraction between 0 and 1 nor a whole number of samples");

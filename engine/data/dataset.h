@@ -46,7 +46,7 @@ DatasetPtr subset(DatasetPtr dataset, std::vector<int64_t> indices);
 // a count. Each class gives its share (rounded so that the total is exact) and keeps at least one training
 // sample; which samples is a function of `seed`. Both parts keep the order of `dataset`.
 // Throws Error(ErrorKind::usage) if `amount` is neither, or leaves one side empty.
-DatasetPair split_dataset(DatasetPtr dataset, double amount, uint64_t seed);
+DatasetPair split_dataset(const DatasetPtr& dataset, double amount, uint64_t seed);
 
 // `dataset`, with every decoded picture of at most `bytes_per_image` bytes kept after its first load. The
 // memory is thus bounded by size() * bytes_per_image, and a set of large photos costs none at all.

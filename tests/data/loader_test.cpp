@@ -17,10 +17,7 @@ namespace {
 
 using test::error_of;
 using test::fake_dataset;
-using test::FakeDataset;
-using testing::Each;
 using testing::ElementsAre;
-using testing::HasSubstr;
 using namespace std::chrono_literals;
 
 // One pixel: the sample's own byte and two that only the stream decides.

@@ -147,7 +147,7 @@ TEST(Pickle, RefusesOtherFilesAndProtocols) {
 
 TEST(Pickle, RefusesEveryPrefixOfAGoodFile) {
   const Bytes whole = test::cifar_meta_pickle(test::numbered_names(10));
-  Pickle(whole, "file");
+  EXPECT_EQ(Pickle(whole, "file").root().kind, Kind::dict);
   for (size_t size = 0; size < whole.size(); ++size) {
     const std::string message = refusal(Bytes(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(size)));
     EXPECT_TRUE(message.find("is cut short") != std::string::npos ||
