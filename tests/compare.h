@@ -1,9 +1,10 @@
 #pragma once
 // The one tolerance of all numeric tests. With S = sum |a_i * b_i| over an element's m products, and unit roundoffs of
 // the stored and the accumulated type,
-//   |y - reference| <= 2 * eps_out * |reference| + (4 + 2 * sqrt(m)) * eps_acc * S.
-// The first term is the rounding of the result, the second the random walk of the sum's roundings. A test may demand
-// equality instead; no test may ask for more than this.
+//   |y - reference| <= 2 * eps_out * |reference| + (4 + 2 * sqrt(m)) * eps_acc * S
+// plus half of the stored type's smallest number, to which subnormal results are rounded. The first term is the
+// rounding of the result, the second the random walk of the sum's roundings. A test may demand equality instead; no
+// test may ask for more than this.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -38,6 +39,17 @@ inline double eps_of(DType dtype) {
   }
 }
 
+inline double smallest_of(DType dtype) {
+  switch (dtype) {
+    case DType::bf16:
+      return 0x1p-133;
+    case DType::f16:
+      return 0x1p-24;
+    default:
+      return 0x1p-149;
+  }
+}
+
 inline std::string position(int64_t index, const Shape& shape) {
   std::string text;
   for (int axis = shape.rank() - 1; axis >= 0; --axis) {
@@ -58,7 +70,8 @@ inline ::testing::AssertionResult close_to(const Array& actual, const Expected& 
   const auto element = [&](size_t i) { return indices.empty() ? static_cast<int64_t>(i) : indices[i]; };
   const auto bound = [&](size_t i) {
     return 2 * eps_of(dtype) * std::abs(expected.value[i]) +
-           (4 + 2 * std::sqrt(static_cast<double>(expected.terms))) * 0x1p-24 * expected.magnitude[i];
+           (4 + 2 * std::sqrt(static_cast<double>(expected.terms))) * 0x1p-24 * expected.magnitude[i] +
+           smallest_of(dtype) / 2;
   };
   for (size_t i = 0; i < count; ++i) {
     const double error = std::abs(actual[static_cast<size_t>(element(i))] - expected.value[i]);

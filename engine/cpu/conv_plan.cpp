@@ -41,7 +41,7 @@ bool is_winograd(const std::string& name) {
   return name.find("wino") != std::string::npos;
 }
 
-// Slower instruction sets are only tried where the library has nothing else.
+// The same loops with fewer registers, behind those for this processor in the library's list.
 bool is_for_older_cpu(const std::string& name, const std::string& first) {
   const auto has = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
   return (has(first, "avx512") && !has(name, "avx512") && !has(name, "gemm")) ||
@@ -63,6 +63,17 @@ size_t output_bytes(const ConvProblem& problem) {
   return static_cast<size_t>(s.n * s.p() * s.q() * s.k) * size_of(problem.dtype);
 }
 
+// The candidates that may be chosen: none of the reference loops, none for older processors.
+template <class Visit>
+void visit_contenders(const ConvProblem& problem, const Visit& visit) {
+  std::string first;
+  visit_candidates(problem, [&](const std::string& name, const auto& make) {
+    if (is_reference(name)) return true;
+    if (first.empty()) first = name;
+    return is_for_older_cpu(name, first) || visit(name, make);
+  });
+}
+
 // The fastest implementation's name, by the minimum of a few runs each: other processes only ever add time.
 std::string measure(const ConvProblem& full, const ConvOperands& given) {
   const ConvProblem problem = scaled_down(full);
@@ -71,12 +82,9 @@ std::string measure(const ConvProblem& full, const ConvOperands& given) {
   const Buffer output(problem.residual == Residual::in_place ? output_bytes(problem) : 0);
   if (problem.residual == Residual::in_place) operands.y = output.as();
   if (problem.residual == Residual::in_place) operands.residual = output.as();
-  std::string best, first;
+  std::string best;
   double best_seconds = std::numeric_limits<double>::infinity();
-  visit_candidates(problem, [&](const std::string& name, const auto& make) {
-    if (is_reference(name)) return true;
-    if (first.empty()) first = name;
-    if (is_for_older_cpu(name, first)) return true;
+  visit_contenders(problem, [&](const std::string& name, const auto& make) {
     const auto candidate = make();
     double seconds = candidate->time(operands);  // warm-up: page faults, cold caches
     for (int run = 0; run < kRuns; ++run) {
@@ -134,16 +142,20 @@ std::string ConvProblem::text() const {
 
 std::vector<std::string> conv_implementations(const ConvProblem& problem) {
   std::vector<std::string> names;
-  visit_candidates(problem, [&](const std::string& name, const auto&) {
+  const auto add = [&](const std::string& name, const auto&) {
     if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
     return true;
-  });
+  };
+  visit_contenders(problem, add);
+  if (names.empty()) visit_candidates(problem, add);
   return names;
 }
 
 const ConvPlan& ConvPlans::find(const ConvProblem& problem, const ConvOperands& operands) {
+  // A primitive is made for a number of threads and must run with it.
   const std::string key = problem.text();
-  if (const auto known = plans_.find(key); known != plans_.end()) return *known->second;
+  auto& plans = plans_[num_threads()];
+  if (const auto known = plans.find(key); known != plans.end()) return *known->second;
   if (!deterministic_ && !loaded_) load_file();
 
   std::unique_ptr<ConvPlan> plan;
@@ -159,7 +171,7 @@ const ConvPlan& ConvPlans::find(const ConvProblem& problem, const ConvOperands& 
     choices_[key] = name;
     if (!deterministic_) save_file();
   }
-  return *plans_.emplace(key, std::move(plan)).first->second;
+  return *plans.emplace(key, std::move(plan)).first->second;
 }
 
 std::string ConvPlans::export_json() const {
@@ -176,8 +188,10 @@ void ConvPlans::import_json(const std::string& json) {
     fail(ErrorKind::checkpoint, "import_plans: the text is not a list of the cpu's plans (format engine-cpu-plans-1)");
   }
   for (const auto& [key, name] : choices) {
-    const auto known = plans_.find(key);
-    if (known != plans_.end() && known->second->name() != name) plans_.erase(known);
+    for (auto& [threads, plans] : plans_) {
+      const auto known = plans.find(key);
+      if (known != plans.end() && known->second->name() != name) plans.erase(known);
+    }
     choices_[key] = name;
   }
 }

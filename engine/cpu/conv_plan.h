@@ -53,8 +53,8 @@ class ConvPlan {
   virtual void run(const ConvOperands& operands) const = 0;
 };
 
-// Every implementation that can run the problem, by name, in the order of the library's preference, direct before
-// Winograd.
+// Every implementation that may be chosen for the problem, by name, in the order of the library's preference, direct
+// before Winograd. The library's reference loops are among them only if it offers nothing else.
 std::vector<std::string> conv_implementations(const ConvProblem& problem);
 
 class ConvPlans {
@@ -75,7 +75,7 @@ class ConvPlans {
 
   bool deterministic_ = false, loaded_ = false;
   std::map<std::string, std::string> choices_;  // problem -> implementation, measured or imported
-  std::map<std::string, std::unique_ptr<ConvPlan>> plans_;
+  std::map<int, std::map<std::string, std::unique_ptr<ConvPlan>>> plans_;  // by number of threads, by problem
 };
 
 // ${XDG_CACHE_HOME:-~/.cache}/libengine/plans-v1-cpu-<instruction set>-<threads>-<library version>.json; empty if there

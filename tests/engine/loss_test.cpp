@@ -1,0 +1,79 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "engine/backend.h"
+#include "tests/reference.h"
+
+namespace engine::testing {
+namespace {
+
+struct Case {
+  const char* name;
+  int64_t n, k;
+  double smoothing;
+  double scale;  // of the logits
+};
+
+class SoftmaxLossTest : public ::testing::TestWithParam<std::tuple<Case, DType>> {
+ protected:
+  void check(const Tensor& target, const Array& soft) const {
+    const auto& [c, dtype] = GetParam();
+    const Array logits = normal_array(c.n * c.k, dtype, 1, 0, c.scale);
+    const Tensor loss = Tensor::empty({}), dlogits = make_tensor({c.n, c.k}, dtype, {});
+    backend({}).softmax_cross_entropy(tensor_of(logits, {c.n, c.k}, dtype), target, static_cast<float>(c.smoothing),
+                                      loss, dlogits);
+    const SoftmaxLoss expected(logits, soft, c.n, static_cast<double>(static_cast<float>(c.smoothing)));
+    EXPECT_TRUE(close_to(array_of(loss), Expected::elementwise({expected.loss}), DType::f32, {}));
+    // softmax - target: the terms, not their difference, carry the rounding.
+    Expected gradient = Expected::elementwise(expected.dlogits);
+    for (double& s : gradient.magnitude) s += 1.0 / static_cast<double>(c.n);
+    EXPECT_TRUE(close_to(array_of(dlogits), gradient, dtype, {c.n, c.k}));
+  }
+};
+
+TEST_P(SoftmaxLossTest, Labels) {
+  const Case& c = std::get<0>(GetParam());
+  std::vector<int64_t> labels(static_cast<size_t>(c.n));
+  Array soft(static_cast<size_t>(c.n * c.k));
+  for (int64_t i = 0; i < c.n; ++i) {
+    labels[static_cast<size_t>(i)] = i * 7 % c.k;
+    soft[static_cast<size_t>(i * c.k + i * 7 % c.k)] = 1;
+  }
+  check(Tensor::from(labels, {c.n}), soft);
+}
+
+TEST_P(SoftmaxLossTest, SoftTargets) {
+  const Case& c = std::get<0>(GetParam());
+  Array soft = normal_array(c.n * c.k, DType::f32, 2);
+  for (double& t : soft) t = rounded(std::abs(t) / static_cast<double>(c.k), DType::f32);  // sums near 1, not 1
+  check(tensor_of(soft, {c.n, c.k}), soft);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, SoftmaxLossTest,
+    ::testing::Combine(::testing::Values(Case{"cifar", 16, 10, 0, 1}, Case{"smoothed", 8, 1000, 0.1, 3},
+                                         Case{"large_logits", 4, 5, 0, 200}, Case{"one", 1, 2, 0.2, 1}),
+                       ::testing::Values(DType::f32, DType::bf16)),
+    [](const auto& instance) {
+      return std::string(std::get<0>(instance.param).name) + "_" + name_of(std::get<1>(instance.param));
+    });
+
+TEST(SoftmaxLoss, NeedsNoGradient) {
+  const Tensor loss = Tensor::empty({});
+  backend({}).softmax_cross_entropy(Tensor::zeros({4, 10}), Tensor::from(std::vector<int64_t>{0, 1, 2, 3}, {4}), 0,
+                                    loss, {});
+  EXPECT_FLOAT_EQ(static_cast<float>(loss.item()), std::log(10.0f));
+}
+
+TEST(SoftmaxLoss, ShowsANotANumber) {
+  const Tensor loss = Tensor::empty({});
+  const Tensor logits = Tensor::from(std::vector<float>{1, std::nanf(""), 3}, {1, 3});
+  backend({}).softmax_cross_entropy(logits, Tensor::from(std::vector<int64_t>{0}, {1}), 0, loss, {});
+  EXPECT_TRUE(std::isnan(loss.item()));
+}
+
+}  // namespace
+}  // namespace engine::testing
