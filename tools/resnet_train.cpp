@@ -37,7 +37,7 @@ constexpr uint64_t kMaxConfigBytes = 64 << 20;
 
 void list_models() {
   for (const Specification& specification : models::specifications()) {
-    ResNet net = models::make_resnet(specification.name);
+    ResNet net = models::make_resnet(specification.name, {.initialize = false});
     const int64_t size = specification.default_image_size();
     const models::Summary summary = models::summarize(net, 1, size, size);
     char gmacs[32];
@@ -52,7 +52,7 @@ void list_models() {
 
 void print_summary(const TrainConfig& config) {
   const Specification& specification = find_specification(config.model.value_or("resnet18"));
-  ResNet net = models::make_resnet(specification.name, {.num_classes = config.num_classes});
+  ResNet net = models::make_resnet(specification.name, {.num_classes = config.num_classes, .initialize = false});
   const int64_t size = config.train_crop_size.value_or(specification.default_image_size());
   std::cout << models::to_string(models::summarize(net, 1, size, size));
 }
@@ -257,7 +257,8 @@ int train_or_test(const TrainCommand& command, int argc, char** argv) {
 
   ResNet net = models::make_resnet(*config.model, {.num_classes = setup.config.num_classes,
                                                    .zero_init_residual = config.zero_init_residual,
-                                                   .seed = static_cast<uint64_t>(config.seed)});
+                                                   .seed = static_cast<uint64_t>(config.seed),
+                                                   .initialize = !setup.resume.checkpoint});
   const int64_t size = *setup.config.train_crop_size;
   const models::Summary summary = models::summarize(net, 1, size, size);
   if (setup.resume.checkpoint && config.test_only) {
@@ -283,7 +284,8 @@ int train_or_test(const TrainCommand& command, int argc, char** argv) {
   if (!setup.resume.checkpoint) prepared.folder->clear();
   warn_if_disk_is_small(setup.run_dir, net);
   log_info(std::string("resnet-train ") + version());
-  if (!choice.gpu_absence.empty()) log_info("no GPU is used: " + choice.gpu_absence.substr(0, choice.gpu_absence.find(';')));
+  if (!choice.gpu_absence.empty())
+    log_info("no GPU is used: " + choice.gpu_absence.substr(0, choice.gpu_absence.find(';')));
   const TrainOutcome outcome = train(setup);
   if (outcome.exit_code == 0) say_what_is_next(printable(argv[0]), setup, outcome);
   return outcome.exit_code;

@@ -99,10 +99,13 @@ TrainCommand parse_train_command(int argc, const char* const* argv) {
   for (const ModeFlag& flag : kModes) modes[flag.mode] = app.add_flag(flag.flags);
   app.add_option(kConfigFlag, command.config_files)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   const CLI::Option* amp = app.add_flag(kAmpFlag);
-  app.add_option("data", positional)->expected(0, 1);
+  app.add_option("data", positional)->expected(0, 1000);
 
   try {
     app.parse(argc, argv);
+  } catch (const CLI::ArgumentMismatch& error) {
+    const std::string text = error.what();  // "--lr: 1 required TEXT missing"
+    fail(ErrorKind::usage, text.substr(0, text.find(':')), " needs a value");
   } catch (const CLI::ParseError& error) {
     fail(ErrorKind::usage, error.what());
   }
@@ -120,7 +123,8 @@ TrainCommand parse_train_command(int argc, const char* const* argv) {
     if (value.empty() && std::string_view(setting.key) == "resume") value = "auto";
     command.given.push_back({&setting, value, main_name(setting)});
   }
-  if (!positional.empty() && !positional.front().empty()) {
+  if (positional.size() > 1) fail_unknown(positional[1]);
+  if (!positional.empty()) {
     const Setting* path = find_setting("data_path");
     check(options["data_path"]->count() == 0, "the data folder is given twice: ", printable(positional.front()),
           " and --data-path");

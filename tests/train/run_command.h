@@ -1,0 +1,77 @@
+#pragma once
+// Running resnet-train as a user does: a process of its own, with what it wrote and how long it took.
+#include <csignal>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace engine::testing {
+
+using Json = nlohmann::json;
+
+struct CommandResult {
+  int exit_code = 0;  // 128 + signal if a signal ended it
+  std::string out, err;
+  double seconds = 0;
+};
+
+// A started resnet-train. Output goes to files in `folder`.
+class Command {
+ public:
+  Command(const std::filesystem::path& folder, const std::vector<std::string>& arguments,
+          const std::map<std::string, std::string>& environment = {});
+  ~Command();  // kills it if it still runs
+  Command(const Command&) = delete;
+  Command& operator=(const Command&) = delete;
+
+  void signal(int number) const;
+  CommandResult wait();
+  // Waits until metrics.jsonl of `run_dir` has a line of that event with this step or a later one. False if the process
+  // ended first.
+  bool wait_for_line(const std::filesystem::path& run_dir, const std::string& event, int64_t step);
+
+ private:
+  bool running();
+
+  std::filesystem::path out_, err_;
+  int pid_ = 0;
+  int status_ = 0;
+  bool ended_ = false;
+  double start_ = 0;
+};
+
+// A temporary folder for one test, removed after it. HOME and the caches of the commands lie in it.
+class Workspace {
+ public:
+  Workspace();
+  ~Workspace();
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+
+  CommandResult run(const std::vector<std::string>& arguments,
+                    const std::map<std::string, std::string>& environment = {});
+  // A tiny run on the built-in pictures: one thread, 96 training pictures, 6 steps an epoch.
+  std::vector<std::string> tiny(const std::string& run, const std::vector<std::string>& more = {}) const;
+  CommandResult run_tiny(const std::string& run, const std::vector<std::string>& more = {});
+
+ private:
+  std::filesystem::path path_;
+};
+
+std::string read_text(const std::filesystem::path& path);
+std::vector<char> read_bytes(const std::filesystem::path& path);
+void write_text(const std::filesystem::path& path, const std::string& text);
+Json read_json(const std::filesystem::path& path);
+
+// The lines of metrics.jsonl without what tells of time.
+std::vector<Json> metrics(const std::filesystem::path& run_dir);
+
+// Fails unless two runs came to the same bits: weights, momentum, metrics and the result in summary.json.
+void expect_same_result(const std::filesystem::path& run, const std::filesystem::path& expected);
+
+}  // namespace engine::testing
