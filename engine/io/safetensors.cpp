@@ -94,7 +94,7 @@ void check_layout(const SafetensorsHeader& header, std::uint64_t data_bytes, con
   for (const std::size_t index : order) {
     const SafetensorsHeaderEntry& entry = header.entries[index];
     const auto [begin, end] = entry.offsets;
-    const std::string name = printable(entry.name);
+    const std::string name = shown_name(entry.name);
     if (end < begin) refuse(origin, "tensor ", name, ": data_offsets [", begin, ",", end, "] end before they begin");
     if (begin != end_of_previous)
       refuse(origin, "tensor ", name, ": data begins at ", begin, ", but the tensor before it ends at ",
@@ -123,7 +123,7 @@ std::vector<std::size_t> order_on_disk(std::span<const TensorView> views) {
 void check_views(std::span<const TensorView> views) {
   std::vector<std::string_view> names;
   for (const TensorView& view : views) {
-    const std::string name = printable(view.name);
+    const std::string name = shown_name(view.name);
     if (view.name == "__metadata__" || !is_utf8(view.name))
       fail(ErrorKind::checkpoint, "write_safetensors: \"", name, "\" cannot be the name of a tensor");
     if (byte_count(view.shape, view.dtype) != view.data.size())
@@ -133,7 +133,8 @@ void check_views(std::span<const TensorView> views) {
   }
   std::sort(names.begin(), names.end());
   const auto twice = std::adjacent_find(names.begin(), names.end());
-  if (twice != names.end()) fail(ErrorKind::checkpoint, "write_safetensors: two tensors are named ", printable(*twice));
+  if (twice != names.end())
+    fail(ErrorKind::checkpoint, "write_safetensors: two tensors are named ", shown_name(*twice));
 }
 
 // The eight length bytes and the JSON, padded with spaces so that the data starts at a multiple of 8.
@@ -143,7 +144,7 @@ std::string header_bytes(std::span<const TensorView> views, const SafetensorsMet
     json += "\"__metadata__\":{";
     for (const auto& [key, value] : metadata) {
       if (!is_utf8(key) || !is_utf8(value))
-        fail(ErrorKind::checkpoint, "write_safetensors: metadata ", printable(key), " is not UTF-8");
+        fail(ErrorKind::checkpoint, "write_safetensors: metadata ", shown_name(key), " is not UTF-8");
       json += json_string(key) + ":" + json_string(value) + ",";
     }
     json.back() = '}';
@@ -224,7 +225,7 @@ SafetensorsFile SafetensorsFile::parse(std::vector<std::byte> bytes, std::string
     return entries[a].name == entries[b].name;
   });
   if (twice != file.by_name_.end())
-    refuse(file.origin_, "tensor ", printable(entries[*twice].name), " is described twice");
+    refuse(file.origin_, "tensor ", shown_name(entries[*twice].name), " is described twice");
   return file;
 }
 
@@ -261,15 +262,15 @@ std::string describe_differences(const SafetensorsFile& file, std::span<const Ex
     names.push_back(tensor.name);
     const TensorView* found = file.find(tensor.name);
     if (!found)
-      differences.push_back(fmt::format("{} {} is missing", printable(tensor.name), shape_text(tensor.shape)));
+      differences.push_back(fmt::format("{} {} is missing", shown_name(tensor.name), shape_text(tensor.shape)));
     else if (found->shape != tensor.shape)
-      differences.push_back(fmt::format("{} is {}, expected {}", printable(tensor.name), shape_text(found->shape),
+      differences.push_back(fmt::format("{} is {}, expected {}", shown_name(tensor.name), shape_text(found->shape),
                                         shape_text(tensor.shape)));
   }
   std::sort(names.begin(), names.end());
   for (const TensorView& tensor : file.entries())
     if (!std::binary_search(names.begin(), names.end(), tensor.name))
-      differences.push_back(fmt::format("{} {} is not expected", printable(tensor.name), shape_text(tensor.shape)));
+      differences.push_back(fmt::format("{} {} is not expected", shown_name(tensor.name), shape_text(tensor.shape)));
   if (differences.empty()) return "";
   const std::size_t listed = std::min(differences.size(), max_listed);
   std::string text =

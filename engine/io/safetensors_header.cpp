@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "engine/io/utf8.h"
+#include "engine/text.h"
 
 namespace engine {
 namespace {
@@ -40,7 +41,7 @@ class HeaderParser {
   }
   [[noreturn]] void expected(std::string_view what) const {
     if (at_ >= text_.size()) refuse(fmt::format("expected {}, found the end of the header", what));
-    refuse(fmt::format("expected {}, found '{}'", what, printable(text_.substr(at_, 1))));
+    refuse(fmt::format("expected {}, found '{}'", what, shown_name(text_.substr(at_, 1))));
   }
 
   char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
@@ -205,7 +206,7 @@ class HeaderParser {
     SafetensorsHeaderEntry entry{std::move(name), {}, {}, {}};
     bool has_dtype = false, has_shape = false, has_offsets = false;
     const auto once = [&](bool& seen, std::string_view field) {
-      if (seen) refuse(fmt::format("tensor {}: {} is given twice", printable(entry.name), field));
+      if (seen) refuse(fmt::format("tensor {}: {} is given twice", shown_name(entry.name), field));
       seen = true;
     };
     object([&](const std::string& field) {
@@ -213,14 +214,14 @@ class HeaderParser {
         once(has_dtype, field);
         const std::string dtype = string();
         const auto known = safetensors_dtype(dtype);
-        if (!known) refuse(fmt::format("tensor {}: unknown dtype {}", printable(entry.name), printable(dtype)));
+        if (!known) refuse(fmt::format("tensor {}: unknown dtype {}", shown_name(entry.name), shown_name(dtype)));
         entry.dtype = *known;
       } else if (field == "shape") {
         once(has_shape, field);
         array([&] {
           const std::uint64_t dim = integer();
           if (dim > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
-            refuse(fmt::format("tensor {}: dimension {} is beyond 63 bits", printable(entry.name), dim));
+            refuse(fmt::format("tensor {}: dimension {} is beyond 63 bits", shown_name(entry.name), dim));
           entry.shape.push_back(static_cast<std::int64_t>(dim));
         });
       } else if (field == "data_offsets") {
@@ -228,17 +229,17 @@ class HeaderParser {
         std::size_t count = 0;
         array([&] {
           const std::uint64_t offset = integer();
-          if (count == 2) refuse(fmt::format("tensor {}: more than two data_offsets", printable(entry.name)));
+          if (count == 2) refuse(fmt::format("tensor {}: more than two data_offsets", shown_name(entry.name)));
           entry.offsets[count++] = offset;
         });
         if (count != 2)
-          refuse(fmt::format("tensor {}: expected two data_offsets, found {}", printable(entry.name), count));
+          refuse(fmt::format("tensor {}: expected two data_offsets, found {}", shown_name(entry.name), count));
       } else {
-        refuse(fmt::format("tensor {}: unknown field {}", printable(entry.name), printable(field)));
+        refuse(fmt::format("tensor {}: unknown field {}", shown_name(entry.name), shown_name(field)));
       }
     });
     if (!has_dtype || !has_shape || !has_offsets)
-      refuse(fmt::format("tensor {}: {} is missing", printable(entry.name),
+      refuse(fmt::format("tensor {}: {} is missing", shown_name(entry.name),
                          !has_dtype   ? "dtype"
                          : !has_shape ? "shape"
                                       : "data_offsets"));
@@ -269,16 +270,9 @@ std::string json_string(std::string_view text) {
   return json += '"';
 }
 
-std::string printable(std::string_view text, std::size_t max) {
-  std::string shown;
-  for (const char c : text.substr(0, max)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte >= 0x7f)
-      shown += fmt::format("\\x{:02x}", byte);
-    else
-      shown += c;
-  }
-  return text.size() > max ? shown + "..." : shown;
+std::string shown_name(std::string_view name) {
+  constexpr std::size_t kMaxBytes = 80;
+  return printable(name.substr(0, kMaxBytes)) + (name.size() > kMaxBytes ? "..." : "");
 }
 
 }  // namespace engine

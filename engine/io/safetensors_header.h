@@ -27,7 +27,7 @@ SafetensorsHeader parse_safetensors_header(std::string_view text, const std::str
 
 // A JSON string literal. `text` must be UTF-8.
 std::string json_string(std::string_view text);
-// For messages: control characters and bytes beyond ASCII as \xNN, at most `max` characters.
-std::string printable(std::string_view text, std::size_t max = 80);
+// A name out of a file for a message: printable, at most 80 bytes of it.
+std::string shown_name(std::string_view name);
 
 }  // namespace engine

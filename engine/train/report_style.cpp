@@ -64,6 +64,7 @@ th{font-weight:500;color:var(--soft);text-align:left}
 .matrix .right{background:rgb(var(--right)/var(--v));color:var(--ink)}
 .matrix .wrong{background:rgb(var(--wrong)/var(--v));color:var(--ink)}
 .matrix .strong{color:#fff}
+.pairs{border-spacing:0}
 .pairs td,.pairs th{padding:4px 10px 4px 4px;border-bottom:1px solid var(--grid)}
 .number{text-align:right!important}
 .bar{display:grid;grid-template-columns:minmax(70px,32%) 1fr 58px;gap:10px;align-items:center;font-size:13.5px;padding:3px 0}
@@ -76,10 +77,10 @@ th{font-weight:500;color:var(--soft);text-align:left}
 .picture img{display:block;width:100%;aspect-ratio:1;object-fit:contain;background:var(--grid)}
 .picture img.pixels{image-rendering:pixelated}
 .picture figcaption{display:grid;grid-template-columns:minmax(0,1fr) auto;gap:0 6px;padding:6px 10px 8px;line-height:1.4}
-.picture figcaption span{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.picture figcaption span{overflow-wrap:anywhere}
 .truth{grid-column:1/-1;font-weight:600}.truth::before{content:"true ";font-weight:400;color:var(--soft)}
 .taken{color:rgb(var(--wrong))}.taken::before{content:"as ";color:var(--soft)}
-.picture .value{color:var(--soft)}
+.picture .value{color:var(--soft);white-space:nowrap;align-self:end}
 .settings{columns:2 400px;column-gap:44px;margin:0;font-size:13.5px}
 .settings div{display:flex;justify-content:space-between;gap:16px;border-bottom:1px solid var(--line);padding:3px 0;break-inside:avoid}
 .settings dt{color:var(--soft);white-space:nowrap}
