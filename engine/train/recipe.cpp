@@ -24,6 +24,7 @@ constexpr Defaults kSmallPictures = {128, 30, 0.25, 5e-4, "onecycle"};
 constexpr int64_t kShapesEpochs = 10;
 
 constexpr double kResizePerCrop = 256.0 / 224.0;
+constexpr int64_t kMaxTries = 100;
 
 // Preparing pictures takes a small part of a processor beside a CPU's training step; more threads than cores only
 // displace those that compute.
@@ -65,6 +66,17 @@ ScheduleKind schedule_kind(const std::string& name) {
   return ScheduleKind::constant;
 }
 
+// The first picture, or the first of the next ones that can be read.
+Image first_picture(const Dataset& dataset, bool skip_bad) {
+  for (int64_t i = 0;; ++i) {
+    try {
+      return dataset.load(i);
+    } catch (const Error& error) {
+      if (!skip_bad || error.kind() != ErrorKind::data || i + 1 >= std::min<int64_t>(dataset.size(), kMaxTries)) throw;
+    }
+  }
+}
+
 Interpolation interpolation(const TrainConfig& config) {
   return config.interpolation == "bicubic" ? Interpolation::bicubic : Interpolation::bilinear;
 }
@@ -75,7 +87,7 @@ DataFacts describe_data(const DatasetPair& data, const TrainConfig& config) {
   const bool generated = config.data_path.empty() || config.data_path == "shapes";
   std::filesystem::path folder = std::filesystem::path(config.data_path).lexically_normal();
   if (!folder.has_filename()) folder = folder.parent_path();
-  const Image first = data.train->load(0);
+  const Image first = first_picture(*data.train, config.bad_images == "skip");
   return {.name = generated ? "shapes" : folder.filename().string(),
           .generated = generated,
           .train_samples = data.train->size(),

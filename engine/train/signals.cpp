@@ -26,7 +26,7 @@ void catch_stop_signals() {
   action.sa_flags = SA_RESTART;
   for (const int signal : {SIGINT, SIGTERM, SIGUSR1, SIGUSR2}) sigaction(signal, &action, nullptr);
   action.sa_handler = SIG_IGN;
-  for (const int signal : {SIGHUP, SIGPIPE}) sigaction(signal, &action, nullptr);
+  for (const int signal : {SIGHUP, SIGPIPE, SIGXFSZ}) sigaction(signal, &action, nullptr);
 }
 
 int stop_signal() {

@@ -4,7 +4,8 @@ namespace engine {
 
 // From now on SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 set the flag (Slurm, Kubernetes and a person at a terminal each send
 // one of them); a second SIGINT or SIGTERM ends the process at once with 130 or 143, which an atomic checkpoint
-// survives. SIGHUP (terminal closed) and SIGPIPE (reader gone) are ignored: training goes on.
+// survives. SIGHUP (terminal closed), SIGPIPE (reader gone) and SIGXFSZ (file size limit; the write then
+// fails) are ignored: training goes on.
 void catch_stop_signals();
 
 // The signal that came first, or 0.

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,8 +31,7 @@ void redirect(const fs::path& path, int fd) {
 
 }  // namespace
 
-Command::Command(const fs::path& folder, const std::vector<std::string>& arguments,
-                 const std::map<std::string, std::string>& environment)
+Command::Command(const fs::path& folder, const std::vector<std::string>& arguments, const CommandOptions& options)
     : out_(folder / "stdout"), err_(folder / "stderr"), start_(now()) {
   std::vector<std::string> words = {RESNET_TRAIN};
   words.insert(words.end(), arguments.begin(), arguments.end());
@@ -44,7 +44,11 @@ Command::Command(const fs::path& folder, const std::vector<std::string>& argumen
   redirect(err_, STDERR_FILENO);
   ::setenv("HOME", folder.c_str(), 1);
   ::setenv("XDG_CACHE_HOME", (folder / "cache").c_str(), 1);
-  for (const auto& [name, value] : environment) ::setenv(name.c_str(), value.c_str(), 1);
+  if (options.largest_file > 0) {
+    const rlimit limit{static_cast<rlim_t>(options.largest_file), static_cast<rlim_t>(options.largest_file)};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  for (const auto& [name, value] : options.environment) ::setenv(name.c_str(), value.c_str(), 1);
   if (::chdir(folder.c_str()) != 0) ::_exit(126);
   ::execv(argv[0], argv.data());
   ::_exit(127);
@@ -104,9 +108,8 @@ Workspace::~Workspace() {
   fs::remove_all(path_, ignored);
 }
 
-CommandResult Workspace::run(const std::vector<std::string>& arguments,
-                             const std::map<std::string, std::string>& environment) {
-  return Command(path_, arguments, environment).wait();
+CommandResult Workspace::run(const std::vector<std::string>& arguments, const CommandOptions& options) {
+  return Command(path_, arguments, options).wait();
 }
 
 std::vector<std::string> Workspace::tiny(const std::string& run, const std::vector<std::string>& more) const {

@@ -17,11 +17,16 @@ struct CommandResult {
   double seconds = 0;
 };
 
+struct CommandOptions {
+  std::map<std::string, std::string> environment;
+  int64_t largest_file = 0;  // bytes that it may write to one file; 0: any
+};
+
 // A started resnet-train. Output goes to files in `folder`.
 class Command {
  public:
   Command(const std::filesystem::path& folder, const std::vector<std::string>& arguments,
-          const std::map<std::string, std::string>& environment = {});
+          const CommandOptions& options = {});
   ~Command();  // kills it if it still runs
   Command(const Command&) = delete;
   Command& operator=(const Command&) = delete;
@@ -53,8 +58,7 @@ class Workspace {
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
 
-  CommandResult run(const std::vector<std::string>& arguments,
-                    const std::map<std::string, std::string>& environment = {});
+  CommandResult run(const std::vector<std::string>& arguments, const CommandOptions& options = {});
   // A tiny run on the built-in pictures: one thread, 96 training pictures, 6 steps an epoch.
   std::vector<std::string> tiny(const std::string& run, const std::vector<std::string>& more = {}) const;
   CommandResult run_tiny(const std::string& run, const std::vector<std::string>& more = {});
