@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
 #include <fstream>
@@ -349,6 +352,41 @@ TEST(CheckpointCrashOfTheFirst, LeavesItOrNothing) {
     }
     if (!ops.reached()) break;
   }
+}
+
+TEST(Checkpoint, KilledProcessesLeaveWhatTheyHadSaved) {
+  test::TemporaryDirectory directory;
+  const auto checkpoints = directory.path() / "checkpoints";
+  std::mt19937 random(23);
+  std::int64_t saved = 0;
+  for (int trial = 0; trial < 20; ++trial) {
+    int acknowledged[2];
+    ASSERT_EQ(::pipe(acknowledged), 0);
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      for (std::int64_t step = saved + 1;; ++step) {
+        write_checkpoint(directory.path(), "last", Sample(step).contents());
+        if (::write(acknowledged[1], &step, sizeof step) != sizeof step) ::_exit(1);
+      }
+    }
+    ::close(acknowledged[1]);
+    ASSERT_EQ(::read(acknowledged[0], &saved, sizeof saved), static_cast<ssize_t>(sizeof saved));
+    ::usleep(static_cast<useconds_t>(random() % 10000));
+    ASSERT_EQ(::kill(child, SIGKILL), 0);
+    ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+    while (::read(acknowledged[0], &saved, sizeof saved) == sizeof saved) {
+    }
+    ::close(acknowledged[0]);
+
+    remove_leftovers(checkpoints);
+    const NewestCheckpoint newest = newest_valid_checkpoint(checkpoints);
+    EXPECT_TRUE(newest.skipped.empty());
+    const std::int64_t found = newest.directory ? step_of(*newest.directory, FileOps::real()) : 0;
+    EXPECT_TRUE(found == saved || found == saved + 1) << "saved " << saved << ", found " << found;
+    saved = found;
+  }
+  EXPECT_GE(saved, 20);
 }
 
 // A write that is not synced before the rename must be caught by the simulation, or the tests above prove nothing.
