@@ -15,9 +15,9 @@
 namespace engine {
 
 // Maps dy (shape and dtype of the op's result) to one gradient per input, in order, each with its input's shape and
-// dtype. An undefined tensor means zero. Runs under NoGrad. The closure may capture detached tensors only: capturing the
-// result or an attached input would make a cycle. dy is passed by value: if it is unique() the closure may write into
-// it.
+// dtype. An undefined tensor means zero. Runs under NoGrad. The closure may capture detached tensors only: capturing
+// the result or an attached input would make a cycle. dy is passed by value: if it is unique() the closure may write
+// into it.
 using BackwardFunction = std::function<Tensors(Tensor dy)>;
 
 struct Node {

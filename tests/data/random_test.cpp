@@ -28,8 +28,8 @@ TEST(Philox, GivesThePublishedKnownAnswers) {
 // Runs resume on another day with another build: the streams themselves are part of the contract.
 TEST(RandomStream, IsTheSameForever) {
   RandomStream random(1, 2, 3, 4);
-  const std::array<uint32_t, 5> first = {random.next_u32(), random.next_u32(), random.next_u32(),
-                                         random.next_u32(), random.next_u32()};
+  const std::array<uint32_t, 5> first = {random.next_u32(), random.next_u32(), random.next_u32(), random.next_u32(),
+                                         random.next_u32()};
   const auto key = philox4x32({2, 0, 4, 0}, {1, 0});
   const auto block0 = philox4x32({0, 0, 3, 0}, {key[0], key[1]});
   const auto block1 = philox4x32({1, 0, 3, 0}, {key[0], key[1]});
