@@ -23,12 +23,15 @@ namespace {
 
 constexpr const char* kDirectionNames[] = {"forward", "inference", "backward_data", "backward_weights"};
 
-// A problem is measured on as many images as keep one run near ten milliseconds: which implementation wins hardly
-// depends on the batch, and a ResNet-50 has some seventy problems.
+// A problem is measured on as many images as keep one run near ten milliseconds, and as outweigh the filter, whose
+// transformation (Winograd's above all) is paid once a batch. A ResNet-50 has some seventy problems.
 constexpr int64_t kMeasuredMacs = 1'000'000'000;
-constexpr int kRuns = 3;
-// An implementation this much slower in its first run than the best so far is not run again.
-constexpr double kHopeless = 2.0;
+constexpr int64_t kActivationsPerFilter = 4;
+// Implementations whose first two runs come this close to the best are run again, in turns.
+constexpr double kFinalist = 1.3;
+constexpr int kFinalRuns = 2;
+// Times closer than this are equal: the library's preference decides, not the noise.
+constexpr double kEqual = 0.98;
 
 const char* name_of_layout(Layout layout) {
   return layout == Layout::blocked16 ? "blocked16" : "nhwc";
@@ -41,18 +44,21 @@ bool is_winograd(const std::string& name) {
   return name.find("wino") != std::string::npos;
 }
 
-// The same loops with fewer registers, behind those for this processor in the library's list.
-bool is_for_older_cpu(const std::string& name, const std::string& first) {
+// What stands behind the loops for this processor in the library's list: the same with fewer registers, and products of
+// unrolled images.
+bool is_second_choice(const std::string& name, const std::string& first) {
   const auto has = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
-  return (has(first, "avx512") && !has(name, "avx512") && !has(name, "gemm")) ||
-         (has(first, "avx2") && has(name, "sse41"));
+  return (has(first, "avx512") && !has(name, "avx512")) || (has(first, "avx2") && !has(name, "avx2"));
 }
 
 ConvProblem scaled_down(ConvProblem problem) {
   Conv2dShape& s = problem.shape;
   const int64_t macs_per_image = std::max<int64_t>(s.macs() / std::max<int64_t>(s.n, 1), 1);
   const int64_t threads = num_threads();
-  int64_t images = std::max<int64_t>(kMeasuredMacs / macs_per_image, 1);
+  const int64_t activations_per_image = s.h * s.w * s.c + s.p() * s.q() * s.k;
+  const int64_t filter = s.k * s.r * s.s * (s.c / s.groups);
+  int64_t images = std::max({kMeasuredMacs / macs_per_image,
+                             kActivationsPerFilter * filter / std::max<int64_t>(activations_per_image, 1), int64_t{1}});
   images = (images + threads - 1) / threads * threads;
   s.n = std::min(s.n, images);
   return problem;
@@ -70,7 +76,7 @@ void visit_contenders(const ConvProblem& problem, const Visit& visit) {
   visit_candidates(problem, [&](const std::string& name, const auto& make) {
     if (is_reference(name)) return true;
     if (first.empty()) first = name;
-    return is_for_older_cpu(name, first) || visit(name, make);
+    return is_second_choice(name, first) || visit(name, make);
   });
 }
 
@@ -82,22 +88,29 @@ std::string measure(const ConvProblem& full, const ConvOperands& given) {
   const Buffer output(problem.residual == Residual::in_place ? output_bytes(problem) : 0);
   if (problem.residual == Residual::in_place) operands.y = output.as();
   if (problem.residual == Residual::in_place) operands.residual = output.as();
-  std::string best;
-  double best_seconds = std::numeric_limits<double>::infinity();
+  struct Timed {
+    std::string name;
+    std::unique_ptr<ConvCandidate> candidate;
+    double seconds;
+  };
+  std::vector<Timed> timed;
+  double best = std::numeric_limits<double>::infinity();
   visit_contenders(problem, [&](const std::string& name, const auto& make) {
-    const auto candidate = make();
-    double seconds = candidate->time(operands);  // warm-up: page faults, cold caches
-    for (int run = 0; run < kRuns; ++run) {
-      if (seconds > kHopeless * best_seconds && run > 0) break;
-      seconds = std::min(seconds, candidate->time(operands));
-    }
-    if (seconds < best_seconds) {
-      best_seconds = seconds;
-      best = name;
-    }
+    Timed entry = {name, make(), 0};
+    entry.seconds =
+        entry.candidate->time(operands);  // page faults, cold caches: counts only if it is best all the same
+    entry.seconds = std::min(entry.seconds, entry.candidate->time(operands));
+    best = std::min(best, entry.seconds);
+    timed.push_back(std::move(entry));
     return true;
   });
-  return best;
+  std::erase_if(timed, [&](const Timed& entry) { return entry.seconds > kFinalist * best; });
+  for (int run = 0; run < kFinalRuns && timed.size() > 1; ++run)
+    for (Timed& entry : timed) entry.seconds = std::min(entry.seconds, entry.candidate->time(operands));
+  const Timed* winner = nullptr;
+  for (const Timed& entry : timed)
+    if (winner == nullptr || entry.seconds < kEqual * winner->seconds) winner = &entry;
+  return winner ? winner->name : std::string();
 }
 
 // The choice without measuring: Winograd where it pays on every machine that we measured, else the library's first.

@@ -93,7 +93,7 @@ Shape y_shape(const Conv2dShape& s) {
 
 // All elements of small results, else some thousands, always the corners.
 std::vector<int64_t> sample(int64_t count, int64_t terms) {
-  const int64_t wanted = std::max<int64_t>(4'000'000 / std::max<int64_t>(terms, 1), 500);
+  const int64_t wanted = std::max<int64_t>(1'500'000 / std::max<int64_t>(terms, 1), 500);
   if (count <= wanted) return {};
   std::mt19937_64 generator(11);
   std::vector<int64_t> indices = {0, count - 1};
