@@ -1,7 +1,10 @@
 // resnet-train: from a command line to a trained network. The work is done by engine/train; here stands what brings
 // flags, data, model and run folder together, cheap checks first.
+#include <algorithm>
+#include <cctype>
 #include <ctime>
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <memory>
 #include <new>
@@ -67,13 +70,21 @@ std::optional<fs::path> named_run_dir(const TrainConfig& config) {
   return run.empty() ? std::nullopt : std::optional(run);
 }
 
+bool is_same(const fs::path& a, const fs::path& b) {
+  std::error_code ignored;
+  return fs::equivalent(a, b, ignored);
+}
+
 fs::path automatic_run_dir(const std::string& model, const std::string& data) {
   const std::time_t now = std::time(nullptr);
   std::tm local{};
   localtime_r(&now, &local);
   char text[32];
   std::strftime(text, sizeof text, "%Y%m%d-%H%M%S", &local);
-  return fs::path("runs") / (model + "-" + data + "-" + text);
+  std::string name = model + "-" + data + "-" + text;
+  const auto is_plain = [](unsigned char c) { return std::isalnum(c) || c == '.' || c == '_' || c == '-'; };
+  std::replace_if(name.begin(), name.end(), std::not_fn(is_plain), '_');
+  return fs::path("runs") / name;
 }
 
 // Run folders are created and locked before anything is computed for them.
@@ -215,8 +226,10 @@ Prepared prepare(const TrainCommand& command) {
   if (run_dir && !config.test_only) {
     result.folder.emplace(*run_dir);
     if (config.overwrite) result.folder->clear();
+    const bool continues =
+        !config.resume.empty() && (config.resume == "auto" || is_same(run_dir_of(config.resume), *run_dir));
     check(
-        !config.resume.empty() || !result.folder->holds_run(), "--output-dir: ", printable(run_dir->string()),
+        continues || !result.folder->holds_run(), "--output-dir: ", printable(run_dir->string()),
         " already holds a run; continue it with --resume auto, replace it with --overwrite, or choose another folder");
   }
   if (!config.resume.empty()) {
@@ -248,6 +261,10 @@ int train_or_test(const TrainCommand& command, int argc, char** argv) {
   setup.command_line.assign(argv, argv + argc);
   setup.data = open_data(prepared.config);
   setup.facts = describe_data(setup.data, prepared.config);
+  if (stop_signal() != 0) {
+    log_info(std::string("stopped by ") + signal_name(stop_signal()) + " before the training began");
+    return kExitStopped;
+  }
   TrainConfig& config = prepared.config;
   if (!config.model) config.model = default_model(setup.facts);
   const Specification& specification = find_specification(*config.model);

@@ -56,7 +56,7 @@ const std::vector<Setting> kSettings = {
      1e8},
     {"shapes_val", "--shapes-val", &C::shapes_val, kData, "N", "its validation pictures (2000)", "", 10, 1e8},
 
-    {"epochs", "--epochs", &C::epochs, kOptimisation, "N", "90; 10 for shapes, 30 for small pictures", "", 1, 1e6},
+    {"epochs", "--epochs", &C::epochs, kOptimisation, "N", "90; 30 for small pictures, 6 for shapes", "", 1, 1e6},
     {"max_steps", "--max-steps", &C::max_steps, kOptimisation, "N", "stop here; the schedule stays that of --epochs",
      "", 1, 1e12},
     {"opt", "--opt,--optimizer", &C::opt, kOptimisation, "NAME", "", "sgd,sgd_nesterov|nesterov"},

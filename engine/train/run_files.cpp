@@ -109,6 +109,7 @@ std::string summary_json(const RunSummary& summary) {
       {"train_img_per_s",
        state.train_seconds > 0 ? Json(static_cast<double>(state.train_images) / state.train_seconds) : Json(nullptr)},
       {"seconds", state.seconds},
+      {"peak_memory_bytes", summary.peak_memory},
       {"bad_images", summary.bad_images},
       {"exit", summary.exit_code},
       {"reason", summary.reason}};

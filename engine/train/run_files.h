@@ -30,6 +30,7 @@ struct RunSummary {
   RunState state;
   std::optional<ValidationResult> final_validation;  // the last that was made, also in the middle of an epoch
   int64_t bad_images = 0;
+  uint64_t peak_memory = 0;  // bytes of tensors and scratch in this process
   int exit_code = 0;
   std::string reason;   // "finished", "max_steps", "SIGTERM", "error"
   std::string message;  // of an error

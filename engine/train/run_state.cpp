@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -24,8 +25,13 @@ Json to_json(const MetricSums& sums) {
   return {{"loss", sums.loss}, {"correct", sums.correct}, {"correct5", sums.correct5}, {"count", sums.count}};
 }
 
+// JSON has no NaN: what is not finite is written as null.
+double to_double(const Json& json) {
+  return json.is_null() ? std::numeric_limits<double>::quiet_NaN() : json.get<double>();
+}
+
 MetricSums to_sums(const Json& json) {
-  return {.loss = json.at("loss").get<double>(),
+  return {.loss = to_double(json.at("loss")),
           .correct = json.at("correct").get<int64_t>(),
           .correct5 = json.at("correct5").get<int64_t>(),
           .count = json.at("count").get<int64_t>()};
@@ -47,12 +53,12 @@ std::optional<ValidationResult> to_validation(const Json& json) {
   if (json.is_null()) return std::nullopt;
   return ValidationResult{.step = json.at("step").get<int64_t>(),
                           .epoch = json.at("epoch").get<int64_t>(),
-                          .loss = json.at("loss").get<double>(),
-                          .acc1 = json.at("acc1").get<double>(),
-                          .acc5 = json.at("acc5").get<double>(),
+                          .loss = to_double(json.at("loss")),
+                          .acc1 = to_double(json.at("acc1")),
+                          .acc5 = to_double(json.at("acc5")),
                           .count = json.at("count").get<int64_t>(),
-                          .train_loss = json.at("train_loss").get<double>(),
-                          .train_acc1 = json.at("train_acc1").get<double>()};
+                          .train_loss = to_double(json.at("train_loss")),
+                          .train_acc1 = to_double(json.at("train_acc1"))};
 }
 
 RunState to_state(const Json& json) {

@@ -9,6 +9,7 @@
 
 #include "engine/backend.h"
 #include "engine/error.h"
+#include "engine/fallback.h"
 #include "engine/io/atomic_directory.h"
 #include "engine/io/file.h"
 #include "engine/nn/weights.h"
@@ -312,6 +313,7 @@ RunSummary Trainer::summary(int exit_code, const std::string& reason, const std:
           .state = state_,
           .final_validation = mid_epoch_ ? mid_epoch_ : state_.last,
           .bad_images = static_cast<int64_t>(bad),
+          .peak_memory = memory_stats(setup_.device).peak,
           .exit_code = exit_code,
           .reason = reason,
           .message = message};
@@ -345,6 +347,8 @@ TrainOutcome Trainer::finish(Stop stop) {
     if (!bad.empty()) log_warning(fmt::format("{} pictures could not be read and were skipped:", bad.size()));
     for (const BadImage& image : bad) log_warning("  " + image.message);
   }
+  for (const auto& [reason, count] : fallbacks())
+    log_warning(fmt::format("slower than intended {} times: {}", count, reason));
   const RunSummary result = summary(outcome.exit_code, outcome.reason);
   write_summary_json(setup_.run_dir, result);
   if (stop != Stop::signal && last_evaluation_.sums.count > 0) report(result);

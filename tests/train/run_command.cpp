@@ -23,6 +23,10 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+double seconds(const timeval& time) {
+  return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+}
+
 void redirect(const fs::path& path, int fd) {
   const int file = ::open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0644);
   ::dup2(file, fd);
@@ -62,7 +66,7 @@ Command::~Command() {
 }
 
 bool Command::running() {
-  if (!ended_ && ::waitpid(pid_, &status_, WNOHANG) == pid_) ended_ = true;
+  if (!ended_ && ::wait4(pid_, &status_, WNOHANG, &usage_) == pid_) ended_ = true;
   return !ended_;
 }
 
@@ -81,7 +85,7 @@ CommandResult Command::wait() {
   return {.exit_code = WIFSIGNALED(status_) ? 128 + WTERMSIG(status_) : WEXITSTATUS(status_),
           .out = read_text(out_),
           .err = read_text(err_),
-          .seconds = now() - start_};
+          .cpu_seconds = seconds(usage_.ru_utime) + seconds(usage_.ru_stime)};
 }
 
 bool Command::wait_for_line(const fs::path& run_dir, const std::string& event, int64_t step) {

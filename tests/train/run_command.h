@@ -1,5 +1,7 @@
 #pragma once
 // Running resnet-train as a user does: a process of its own, with what it wrote and how long it took.
+#include <sys/resource.h>
+
 #include <csignal>
 #include <filesystem>
 #include <map>
@@ -14,7 +16,7 @@ using Json = nlohmann::json;
 struct CommandResult {
   int exit_code = 0;  // 128 + signal if a signal ended it
   std::string out, err;
-  double seconds = 0;
+  double cpu_seconds = 0;  // of the processor, so that a busy machine does not count
 };
 
 struct CommandOptions {
@@ -43,6 +45,7 @@ class Command {
   std::filesystem::path out_, err_;
   int pid_ = 0;
   int status_ = 0;
+  rusage usage_{};
   bool ended_ = false;
   double start_ = 0;
 };

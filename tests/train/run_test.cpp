@@ -286,6 +286,20 @@ TEST(Resume, RefusesAnotherModelOrOtherData) {
   EXPECT_EQ(read_bytes(workspace / "run" / "checkpoints" / "last" / "MANIFEST.json"), before);
 }
 
+TEST(Resume, GoesOnInAnotherFolderButNotInThatOfAnotherRun) {
+  Workspace workspace;
+  ASSERT_EQ(workspace.run_tiny("whole").exit_code, 0);
+  ASSERT_EQ(workspace.run_tiny("begin", {"--max-steps", "7"}).exit_code, 0);
+  const CommandResult refused = workspace.run({"--resume", "begin", "--output-dir", "whole"});
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("already holds a run"));
+  const CommandResult result = workspace.run({"--resume", "begin/checkpoints/last", "--output-dir", "end"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(read_bytes(workspace / "end" / "checkpoints" / "last" / "model.safetensors"),
+            read_bytes(workspace / "whole" / "checkpoints" / "last" / "model.safetensors"));
+  EXPECT_EQ(read_json(workspace / "begin" / "summary.json").at("steps"), 7);
+}
+
 TEST(Resume, WarnsOfAnotherNumberOfThreads) {
   Workspace workspace;
   ASSERT_EQ(workspace.run_tiny("run", {"--max-steps", "1"}).exit_code, 0);

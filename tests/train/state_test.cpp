@@ -43,6 +43,12 @@ TEST(RunState, SurvivesTheWayThroughJsonBitByBit) {
   EXPECT_EQ(back.identity, example().identity);
 }
 
+TEST(RunState, KeepsALossThatIsNotFinite) {
+  SavedState saved = example();
+  saved.state.best->loss = std::numeric_limits<double>::infinity();
+  EXPECT_TRUE(std::isnan(parse_saved_state(saved_state_json(saved), "state.json").state.best->loss));
+}
+
 TEST(RunState, RefusesWhatItDidNotWrite) {
   for (const char* text : {"", "[]", "{}", R"({"format":"engine-trainer-state","version":1})"}) {
     EXPECT_THROW(parse_saved_state(text, "x"), Error) << text;
