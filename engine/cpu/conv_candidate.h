@@ -10,7 +10,7 @@ namespace engine::cpu {
 
 class ConvCandidate : public ConvPlan {
  public:
-  // Seconds of one execution without the filter's conversion.
+  // Seconds of processor time of one execution without the filter's conversion.
   virtual double time(const ConvOperands& operands) const = 0;
 };
 

@@ -27,7 +27,8 @@ constexpr const char* kDirectionNames[] = {"forward", "inference", "backward_dat
 // transformation (Winograd's above all) is paid once a batch. A ResNet-50 has some seventy problems.
 constexpr int64_t kMeasuredMacs = 1'000'000'000;
 constexpr int64_t kActivationsPerFilter = 4;
-// Implementations whose first two runs come this close to the best are run again, in turns.
+// Implementations whose first runs come this close to the best are run again, in turns.
+constexpr int kFirstRuns = 3;
 constexpr double kFinalist = 1.3;
 constexpr int kFinalRuns = 2;
 // Times closer than this are equal: the library's preference decides, not the noise.
@@ -97,9 +98,8 @@ std::string measure(const ConvProblem& full, const ConvOperands& given) {
   double best = std::numeric_limits<double>::infinity();
   visit_contenders(problem, [&](const std::string& name, const auto& make) {
     Timed entry = {name, make(), 0};
-    entry.seconds =
-        entry.candidate->time(operands);  // page faults, cold caches: counts only if it is best all the same
-    entry.seconds = std::min(entry.seconds, entry.candidate->time(operands));
+    entry.seconds = entry.candidate->time(operands);  // page faults, cold caches: hardly ever the minimum
+    for (int run = 1; run < kFirstRuns; ++run) entry.seconds = std::min(entry.seconds, entry.candidate->time(operands));
     best = std::min(best, entry.seconds);
     timed.push_back(std::move(entry));
     return true;
