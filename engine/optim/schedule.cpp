@@ -19,7 +19,8 @@ double Schedule::at(int64_t step) const {
   if (kind == ScheduleKind::one_cycle) {
     const double last = static_cast<double>(std::max<int64_t>(total_steps - 1, 1));
     const double progress = static_cast<double>(step) / last;
-    if (progress < one_cycle_peak) return anneal(lr * one_cycle_start, lr, progress / one_cycle_peak);
+    if (progress <= one_cycle_peak && one_cycle_peak > 0)
+      return anneal(lr * one_cycle_start, lr, progress / one_cycle_peak);
     return anneal(lr, min_lr, (progress - one_cycle_peak) / (1 - one_cycle_peak));
   }
   if (step < warmup_steps) {

@@ -79,6 +79,15 @@ TEST(Schedule, OneCycle) {
   expect_rate(schedule, 100, 0.01);
 }
 
+TEST(Schedule, OneCycleMayPeakAtEitherEnd) {
+  Schedule schedule = {.kind = ScheduleKind::one_cycle, .lr = 2, .total_steps = 11, .one_cycle_peak = 0};
+  expect_rate(schedule, 0, 2);
+  expect_rate(schedule, 10, 0);
+  schedule.one_cycle_peak = 1;
+  expect_rate(schedule, 0, 2 * 0.04);
+  expect_rate(schedule, 10, 2);
+}
+
 TEST(Schedule, WarmUpRisesLinearlyToTheBaseRate) {
   Schedule schedule = {.lr = 1, .total_steps = 30, .warmup_steps = 10, .warmup_decay = 0.1};
   for (const ScheduleKind kind :
