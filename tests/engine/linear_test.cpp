@@ -1,9 +1,12 @@
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #include "engine/backend.h"
 #include "engine/cpu/backend.h"
+#include "engine/error.h"
 #include "tests/reference.h"
 
 namespace engine::testing {
@@ -105,6 +108,24 @@ INSTANTIATE_TEST_SUITE_P(Shapes, LinearTest,
                            return std::string(std::get<0>(instance.param).name) + "_" +
                                   name_of(std::get<1>(instance.param));
                          });
+
+// In a process of its own, where the library believes that it runs on an older processor.
+TEST(Bf16DeathTest, IsRefusedWithoutItsInstructions) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto multiply = [] {
+    setenv("DNNL_MAX_CPU_ISA", "AVX2", 1);
+    const Tensor x = make_tensor({1, 16}, DType::bf16, {}), y = make_tensor({1, 2}, DType::bf16, {});
+    try {
+      backend({}).linear_forward(x, Tensor::zeros({2, 16}), {}, y);
+    } catch (const Error& e) {
+      std::fputs(e.what(), stderr);
+      std::exit(static_cast<int>(e.kind()));
+    }
+    std::exit(0);
+  };
+  EXPECT_EXIT(multiply(), ::testing::ExitedWithCode(static_cast<int>(ErrorKind::device)),
+              "linear: bf16 on a processor with .* and no bf16 instructions.*use f32");
+}
 
 }  // namespace
 }  // namespace engine::testing
