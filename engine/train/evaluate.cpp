@@ -5,6 +5,7 @@
 
 #include "engine/autograd.h"
 #include "engine/data/batch_tensors.h"
+#include "engine/error.h"
 
 namespace engine {
 namespace {
@@ -58,6 +59,7 @@ Evaluation evaluate(const TrainableModel& model, Loader& loader, const EvaluateO
     keep_worst(result.mistakes, options.max_mistakes);
     stopped = options.interrupted && options.interrupted(result.sums.count);
   }
+  if (!stopped && result.sums.count == 0) fail(ErrorKind::data, "evaluation: not one picture could be read");
   result.complete = !stopped;
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;

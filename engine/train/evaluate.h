@@ -31,7 +31,7 @@ struct Evaluation {
 };
 
 // Runs the whole data set of `loader`, which is in LoaderMode::evaluate, through the network in evaluation mode and
-// puts the mode back.
+// puts the mode back. Throws Error(data) if not one picture could be read.
 Evaluation evaluate(const TrainableModel& model, Loader& loader, const EvaluateOptions& options);
 
 }  // namespace engine

@@ -220,14 +220,15 @@ void Trainer::one_step() {
 
 // Trains to the end of the epoch in progress, or to a stop.
 Trainer::Stop Trainer::train_epoch() {
+  if (max_steps_reached() && state_.step_in_epoch < steps_per_epoch_) return Stop::max_steps;
   if (epoch_started_ != state_.epoch && state_.step_in_epoch < steps_per_epoch_) {
     train_loader_.start(state_.epoch, state_.step_in_epoch * setup_.config.grad_accum_steps);
     epoch_started_ = state_.epoch;
   }
   while (state_.step_in_epoch < steps_per_epoch_) {
-    if (max_steps_reached()) return Stop::max_steps;
     one_step();
     if (stop_signal() != 0) return Stop::signal;
+    if (max_steps_reached() && state_.step_in_epoch < steps_per_epoch_) return Stop::max_steps;
     const bool by_steps = setup_.config.checkpoint_steps && state_.step % *setup_.config.checkpoint_steps == 0;
     const double minutes = setup_.config.checkpoint_minutes;
     const bool by_time = minutes > 0 && seconds_since(last_save_) > 60 * minutes;
@@ -336,7 +337,7 @@ TrainOutcome Trainer::finish(Stop stop) {
   } else if (stop == Stop::max_steps) {
     // A signal during this validation only ends it sooner: the state is saved first.
     save(/*required=*/true);
-    validate_here();
+    if (state_.step_in_epoch > 0) validate_here();
     if (!state_.best) checkpointer_.mark_best();
     outcome.reason = "max_steps";
   } else {
