@@ -118,13 +118,13 @@ std::map<std::string, Member> read_family() {
   return result;
 }
 
-double relative_error(const std::map<std::string, Digest>& group) {
-  double error = 0, norm = 0;
+double largest_relative_error(const std::map<std::string, Digest>& group) {
+  double largest_norm = 0, result = 0;
+  for (const auto& [name, digest] : group) largest_norm = std::max(largest_norm, digest.norm);
   for (const auto& [name, digest] : group) {
-    error += digest.norm_error * digest.norm_error;
-    norm += digest.norm * digest.norm;
+    if (digest.norm > 1e-6 * largest_norm) result = std::max(result, digest.norm_error / digest.norm);
   }
-  return std::sqrt(error / norm);
+  return result;
 }
 
 std::string difference(const std::string& name, std::span<const double> values, const Digest& exact, double rho) {

@@ -220,8 +220,8 @@ TEST_F(Weights, PyTorchLoadsThemStrictly) {
   for (const char* name : {"resnet18", "resnet50", "resnext50_32x4d", "resnet18_intro", "resnet20"}) {
     ResNet net = filled(name, 12);
     save_safetensors(path, net);
-    const std::string command = std::string("'") + python + "' '" + ENGINE_TEST_SCRIPTS + "/check_weights.py' " + name +
-                                " 12 '" + path.string() + "'";
+    const std::string command = std::string("'") + python + "' -B '" + ENGINE_TEST_SCRIPTS + "/check_weights.py' " +
+                                name + " 12 '" + path.string() + "'";
     EXPECT_EQ(std::system(command.c_str()), 0) << name;
   }
 }

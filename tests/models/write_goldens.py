@@ -224,8 +224,9 @@ CASES |= {f"{name}_bf16": CASES[name] for name in ["basic_option_a", "bottleneck
 # --- one run ---
 
 
-def run(build, size, batch, sgd, dtype, autocast=False, channels_last=False, threads=2, onednn=True):
-    """Logits in evaluation mode, then ten steps of SGD: what the first computes, and all losses, as float64 arrays."""
+def run(build, size, batch, sgd, dtype, *, autocast=False, channels_last=False, threads=2, onednn=True, jitter=None):
+    """Logits in evaluation mode, then ten steps of SGD: what the first computes, and all losses, as float64 arrays.
+    With a `jitter` the images are off by one unit in the last place at random."""
     torch.set_num_threads(threads)
     net = build()
     net.load_state_dict({k: torch.from_numpy(value_of(k, tuple(v.shape))) for k, v in net.state_dict().items()})
@@ -238,6 +239,8 @@ def run(build, size, batch, sgd, dtype, autocast=False, channels_last=False, thr
 
     def images(step):
         x = 2 * uniform(f"images{step % BATCHES}", batch * 3 * size * size).reshape(batch, 3, size, size)
+        if jitter is not None:
+            x *= 1 + 2.0**-23 * np.sign(uniform(f"jitter{jitter}", x.size)).reshape(x.shape)
         x = torch.from_numpy(x).to(dtype)
         return x.contiguous(memory_format=torch.channels_last) if channels_last else x
 
@@ -303,6 +306,9 @@ def write_case(name):
         variants = [{"autocast": True}, {"autocast": True, "channels_last": True}]
     else:
         variants = [{}, {"channels_last": True}, {"threads": 1}, {"onednn": False}]
+        # In a deep net a few of a million ReLUs change sides by rounding, others in every implementation, and each
+        # moves the gradients of all layers before it. More runs show how far.
+        variants += [{"jitter": number} for number in range(8)]
     others = [run(build, size, batch, sgd, torch.float32, **v) for v in variants]
     tensors = lambda key: {k: digest(k, exact[key][k], [o[key][k] for o in others]) for k in exact[key]}
     golden = {
