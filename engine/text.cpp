@@ -6,6 +6,8 @@
 #include <numeric>
 #include <utility>
 
+#include "engine/io/utf8.h"
+
 namespace engine {
 namespace {
 
@@ -22,26 +24,6 @@ size_t edit_distance(std::string_view a, std::string_view b) {
     }
   }
   return row[b.size()];
-}
-
-// Length of the valid UTF-8 sequence at the front of `text`, 0 if there is none (RFC 3629).
-size_t utf8_length(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
-  const auto continues = [&](size_t i, uint8_t low = 0x80, uint8_t high = 0xbf) {
-    return i < text.size() && byte(i) >= low && byte(i) <= high;
-  };
-  const uint8_t first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xc2 && first <= 0xdf) return continues(1) ? 2 : 0;
-  if (first >= 0xe0 && first <= 0xef) {
-    const uint8_t low = first == 0xe0 ? 0xa0 : 0x80, high = first == 0xed ? 0x9f : 0xbf;
-    return continues(1, low, high) && continues(2) ? 3 : 0;
-  }
-  if (first >= 0xf0 && first <= 0xf4) {
-    const uint8_t low = first == 0xf0 ? 0x90 : 0x80, high = first == 0xf4 ? 0x8f : 0xbf;
-    return continues(1, low, high) && continues(2) && continues(3) ? 4 : 0;
-  }
-  return 0;
 }
 
 }  // namespace
@@ -63,7 +45,7 @@ std::string printable(std::string_view text) {
   constexpr char kHex[] = "0123456789abcdef";
   std::string result;
   while (!text.empty()) {
-    const size_t length = utf8_length(text);
+    const size_t length = utf8_sequence(text, 0);
     const auto byte = static_cast<uint8_t>(text[0]);
     // C1 control characters (U+0080 to U+009F) can drive a terminal, too.
     const bool c1 = length == 2 && byte == 0xc2 && static_cast<uint8_t>(text[1]) < 0xa0;
