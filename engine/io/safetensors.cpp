@@ -78,7 +78,9 @@ void refuse_pickle(std::span<const std::byte> bytes, const std::string& origin) 
              return static_cast<unsigned char>(c) == std::to_integer<unsigned char>(b);
            });
   };
-  if (starts("PK\x03\x04") || starts("\x80\x02"))
+  // A header of 640 bytes begins with pickle's 80 02, too; its JSON tells the two apart.
+  const bool has_header = bytes.size() > 8 && bytes[8] == std::byte{'{'};
+  if ((starts("PK\x03\x04") || starts("\x80\x02")) && !has_header)
     refuse(
         origin,
         "this is a PyTorch pickle (.pth), which is not read because a pickle can run code; convert it in Python with "

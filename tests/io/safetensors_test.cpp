@@ -310,6 +310,22 @@ RC_GTEST_PROP(Safetensors, RoundTripOfAnyTensors, ()) {
   }
 }
 
+// The length 0x280 of such a header is also how a pickle begins.
+TEST(Safetensors, AHeaderOf640BytesIsNotAPickle) {
+  const std::vector<std::byte> value = counted(4);
+  const std::vector<TensorView> views{{"x", SafetensorsDType::f32, {1}, value}};
+  const auto with_padding = [](std::size_t length) { return SafetensorsMetadata{{"k", std::string(length, 'a')}}; };
+  const auto header = [&](std::size_t length) {
+    return safetensors_file_bytes(views, with_padding(length)) - 8 - value.size();
+  };
+  std::size_t length = 0;
+  while (header(length) < 640) ++length;
+  ASSERT_EQ(header(length), 640u);
+  test::SimulatedDisk disk;
+  write_safetensors("/a", views, with_padding(length), disk);
+  EXPECT_NE(SafetensorsFile::open("/a", disk).find("x"), nullptr);
+}
+
 TEST(Safetensors, PythonReadsOursAndWeReadPythons) {
   if (!test::test_python())
     GTEST_SKIP() << "ENGINE_TEST_PYTHON does not name an interpreter with safetensors and torch";
