@@ -63,6 +63,16 @@ inline f16 from_float<f16>(float value) {
   return {static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13))};
 }
 
+// How activations and filters are stored; sums are f32 always.
+enum class DataType : uint8_t { f32, bf16, f16 };
+
+inline int64_t size_of(DataType type) {
+  return type == DataType::f32 ? 4 : 2;
+}
+
+// A queue of the device: CUDA's cudaStream_t, without its header. Null is the default stream.
+using Stream = struct CUstream_st*;
+
 // A 2-d convolution: x [N,H,W,C], w [K,R,S,C/groups], y [N,P,Q,K]; square stride and zero padding.
 struct Conv2dShape {
   int64_t n = 0, h = 0, w = 0, c = 0, k = 0, r = 1, s = 1;
