@@ -1,0 +1,33 @@
+#pragma once
+// Softmax and cross-entropy in one: the loss needs only each row's maximum and the logarithm of its sum.
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/types.h"
+
+namespace engine::kernels {
+
+// loss = 1/N sum_n -sum_k t[n,k] log softmax(logits)[n,k],  t = (1-label_smoothing) * target + label_smoothing / K
+// dlogits[n,k] = (softmax(logits)[n,k] * sum_j t[n,j] - t[n,k]) / N
+// logits and dlogits [N,K] of `type`; the target is labels [N] or probabilities [N,K]. A label outside of [0,K) counts
+// as an all-zero target; whoever calls has checked. Loss and gradient come from one pass over the logits; the losses of
+// the rows are added in a second, small launch in a fixed order. Exponentials and sums are f32. Moves: logits,
+// probabilities and dlogits once (rows longer than the caches are read again). Needs: exactly one of labels and
+// probabilities; workspace of softmax_cross_entropy_workspace(n) bytes, aligned to 4, which may hold anything; dlogits
+// == logits is allowed.
+struct SoftmaxCrossEntropy {
+  int64_t n = 0, k = 0;
+  DataType type = DataType::f32;
+  const void* logits = nullptr;
+  const int64_t* labels = nullptr;
+  const float* probabilities = nullptr;
+  float label_smoothing = 0;
+  float* loss = nullptr;    // one number
+  void* dlogits = nullptr;  // optional
+  void* workspace = nullptr;
+};
+bool softmax_cross_entropy(const SoftmaxCrossEntropy& args, Stream stream);
+size_t softmax_cross_entropy_workspace(int64_t n);
+Cost softmax_cross_entropy_cost(const SoftmaxCrossEntropy& args);
+
+}  // namespace engine::kernels
