@@ -3,6 +3,8 @@
 #include <bit>
 #include <cstdint>
 
+struct CUstream_st;  // CUDA's; declared here so that Stream is the same type with and without CUDA's headers
+
 namespace engine::kernels {
 
 // Storage of bfloat16 (8 exponent bits, 7 fraction bits).
@@ -71,7 +73,7 @@ inline int64_t size_of(DataType type) {
 }
 
 // A queue of the device: CUDA's cudaStream_t, without its header. Null is the default stream.
-using Stream = struct CUstream_st*;
+using Stream = ::CUstream_st*;
 
 // A 2-d convolution: x [N,H,W,C], w [K,R,S,C/groups], y [N,P,Q,K]; square stride and zero padding.
 struct Conv2dShape {

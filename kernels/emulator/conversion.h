@@ -1,0 +1,62 @@
+#pragma once
+// Storage types to float and back, as the GPU converts: to nearest, ties to even.
+#include <cstdint>
+#include <cstring>
+#if defined(__F16C__)
+#include <immintrin.h>
+#endif
+
+#include "kernels/emulator/language.h"
+#include "kernels/types.h"
+
+namespace engine::kernels::gpu {
+
+__forceinline__ float to_float(float value) {
+  return value;
+}
+__forceinline__ float to_float(bf16 value) {
+  return kernels::to_float(value);
+}
+__forceinline__ float to_float(f16 value) {
+#if defined(__F16C__)
+  return _cvtsh_ss(value.bits);
+#else
+  return kernels::to_float(value);
+#endif
+}
+
+template <class T>
+__forceinline__ T from_float(float value) {
+  return kernels::from_float<T>(value);
+}
+#if defined(__F16C__)
+template <>
+__forceinline__ f16 from_float<f16>(float value) {
+  return {static_cast<uint16_t>(_cvtss_sh(value, _MM_FROUND_TO_NEAREST_INT))};
+}
+#endif
+
+// Two values in one register; the one at the lower address is x, in the lower half. T is bf16 or f16.
+template <class T>
+__forceinline__ float2 unpack2(uint32_t pair) {
+  return {gpu::to_float(T{static_cast<uint16_t>(pair)}), gpu::to_float(T{static_cast<uint16_t>(pair >> 16)})};
+}
+template <class T>
+__forceinline__ uint32_t pack2(float x, float y) {
+  return gpu::from_float<T>(x).bits | static_cast<uint32_t>(gpu::from_float<T>(y).bits) << 16;
+}
+
+// 16 bytes at once, aligned; ldg16 reads through the read-only path: nobody may write them during the launch.
+__forceinline__ uint4 ldg16(const void* address) {
+  return *static_cast<const uint4*>(address);
+}
+__forceinline__ void stg16(void* address, uint4 value) {
+  *static_cast<uint4*>(address) = value;
+}
+
+}  // namespace engine::kernels::gpu
+
+template <class T>
+__forceinline__ T __ldg(const T* address) {
+  return *address;
+}
