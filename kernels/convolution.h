@@ -1,0 +1,92 @@
+#pragma once
+// Convolutions as implicit matrix products: x [N,H,W,C], w [K,R,S,C/groups], y [N,P,Q,K], row-major, any stride,
+// padding and number of groups. Sums are f32. bf16 and f16 are multiplied by tensor cores (mma.sync), f32 by true f32
+// arithmetic.
+//
+// Fast paths want C/groups and K/groups to be multiples of 16 bytes (8 halves, 4 floats) and 16-byte aligned pointers;
+// everything else runs on the same tiles with element-wise loads or stores. Grouped convolutions are correct, not fast:
+// each group is a product of its own, and narrow groups leave most of a tile empty.
+//
+// Every launcher returns false, having launched nothing, if sizes are not positive, groups do not divide C and K, a
+// tensor has 2^31 or more pixels, a required pointer is null, or optional arguments are incomplete. Asynchronous on
+// `stream`. The result depends on the arguments alone and repeats bit by bit.
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/statistics.h"
+#include "kernels/types.h"
+
+namespace engine::kernels {
+
+// y = act(scale[k] * (conv(x, w) + bias[k]) + shift[k] + residual), rounded once to `type`
+//   x, w, residual, y of `type`   bias, scale, shift [K] f32   act = max(., 0) if relu (NaN stays NaN)
+// Moves   x, w, y and the residual, once each while w stays in L2; 2*N*P*Q*K*R*S*C/groups flops.
+// Needs   scale and shift both or neither. statistics: conv_fprop_statistics(...).floats(K) floats, laid out as
+//         kernels/statistics.h says, overwritten.
+// Alias   y may be the residual. It may not overlap x or w.
+struct ConvForward {
+  Conv2dShape shape;
+  DataType type = DataType::f32;
+  const void* x = nullptr;
+  const void* w = nullptr;
+  const float* bias = nullptr;     // optional
+  const float* scale = nullptr;    // optional, with shift
+  const float* shift = nullptr;    // optional, with scale
+  const void* residual = nullptr;  // optional, like y
+  bool relu = false;
+  void* y = nullptr;
+  float* statistics = nullptr;  // optional, of y
+};
+bool conv_fprop(const ConvForward& args, Stream stream);
+Cost conv_fprop_cost(const ConvForward& args);
+StatisticsTiles conv_fprop_statistics(const Conv2dShape& shape, DataType type);
+
+// dz = relu'(mask) * (conv_transposed(dy, w) + shortcut), rounded once to `type`: relu' is 1 where mask > 0, else 0
+//   dy [N,P,Q,K]; w; dx, shortcut, mask, bn_x [N,H,W,C], all of `type`   bn_mean, bn_rstd [C] f32
+//   sums (optional): sum dz and sum dz * (bn_x - bn_mean[c]) * bn_rstd[c] of every channel, for the backward pass of
+//   the batch normalisation before the ReLU; conv_dgrad_sums(...).floats(C) floats, as kernels/statistics.h says.
+// Moves   dy, w, dx and each optional tensor, once each while w stays in L2; 2*N*P*Q*K*R*S*C/groups flops: with a
+//         stride each class of pixels (h % stride, w % stride) is a convolution with its own taps, nothing is
+//         multiplied by a zero in between, and a class without taps only stores.
+// Needs   sums, bn_x, bn_mean and bn_rstd all or none.
+// Alias   dx may be the shortcut, the mask or bn_x. It may not overlap dy or w.
+struct ConvBackwardData {
+  Conv2dShape shape;
+  DataType type = DataType::f32;
+  const void* dy = nullptr;
+  const void* w = nullptr;
+  const void* shortcut = nullptr;  // optional: the gradient that comes along another path
+  const void* mask = nullptr;      // optional: the ReLU's output, which is this convolution's x
+  const void* bn_x = nullptr;      // optional: the input of the batch normalisation before the ReLU
+  const float* bn_mean = nullptr;
+  const float* bn_rstd = nullptr;
+  void* dx = nullptr;
+  float* sums = nullptr;  // optional
+};
+bool conv_dgrad(const ConvBackwardData& args, Stream stream);
+Cost conv_dgrad_cost(const ConvBackwardData& args);
+StatisticsTiles conv_dgrad_sums(const Conv2dShape& shape, DataType type);
+
+// dw[k,r,s,c] = sum over pixels of dy[n,p,q,k] * x[n,p*stride+r-padding,q*stride+s-padding,c], dbias[k] = sum of dy
+//   x, dy of `type`   dw [K,R,S,C/groups] f32   dbias [K] f32, optional   both overwritten
+// Moves   x and dy once for each tile of K or R*S*C (L2 serves most of it), dw once for each split of the pixels, and
+//         back once; 2*N*P*Q*K*R*S*C/groups flops. The pixels are split over blocks, and a second launch adds the
+//         splits in their order.
+// Needs   workspace of conv_wgrad_workspace(...) bytes, 16-byte aligned; may be null if that is 0. Its content does not
+//         matter before and means nothing after.
+// Alias   dw, dbias and workspace overlap nothing.
+struct ConvBackwardWeights {
+  Conv2dShape shape;
+  DataType type = DataType::f32;
+  const void* x = nullptr;
+  const void* dy = nullptr;
+  float* dw = nullptr;
+  float* dbias = nullptr;  // optional
+  void* workspace = nullptr;
+};
+bool conv_wgrad(const ConvBackwardWeights& args, Stream stream);
+Cost conv_wgrad_cost(const ConvBackwardWeights& args);
+// Enough with and without dbias.
+size_t conv_wgrad_workspace(const Conv2dShape& shape, DataType type);
+
+}  // namespace engine::kernels
