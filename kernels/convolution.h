@@ -13,7 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/statistics.h"
+#include "kernels/batch_norm.h"
 #include "kernels/types.h"
 
 namespace engine::kernels {
@@ -21,8 +21,8 @@ namespace engine::kernels {
 // y = act(scale[k] * (conv(x, w) + bias[k]) + shift[k] + residual), rounded once to `type`
 //   x, w, residual, y of `type`   bias, scale, shift [K] f32   act = max(., 0) if relu (NaN stays NaN)
 // Moves   x, w, y and the residual, once each while w stays in L2; 2*N*P*Q*K*R*S*C/groups flops.
-// Needs   scale and shift both or neither. statistics: conv_fprop_statistics(...).floats(K) floats, laid out as
-//         kernels/statistics.h says, overwritten.
+// Needs   scale and shift both or neither. partials: conv_fprop_parts(...).bytes(K) bytes, overwritten with mean and M2
+//         of y as stored (rounded), for batch_norm_finalize.
 // Alias   y may be the residual. It may not overlap x or w.
 struct ConvForward {
   Conv2dShape shape;
@@ -35,20 +35,20 @@ struct ConvForward {
   const void* residual = nullptr;  // optional, like y
   bool relu = false;
   void* y = nullptr;
-  float* statistics = nullptr;  // optional, of y
+  float* partials = nullptr;  // optional, of y
 };
 bool conv_fprop(const ConvForward& args, Stream stream);
 Cost conv_fprop_cost(const ConvForward& args);
-StatisticsTiles conv_fprop_statistics(const Conv2dShape& shape, DataType type);
+RowParts conv_fprop_parts(const Conv2dShape& shape, DataType type);
 
 // dz = relu'(mask) * (conv_transposed(dy, w) + shortcut), rounded once to `type`: relu' is 1 where mask > 0, else 0
-//   dy [N,P,Q,K]; w; dx, shortcut, mask, bn_x [N,H,W,C], all of `type`   bn_mean, bn_rstd [C] f32
-//   sums (optional): sum dz and sum dz * (bn_x - bn_mean[c]) * bn_rstd[c] of every channel, for the backward pass of
-//   the batch normalisation before the ReLU; conv_dgrad_sums(...).floats(C) floats, as kernels/statistics.h says.
+//   dy [N,P,Q,K]; w; dx, shortcut, mask, bn_x [N,H,W,C], all of `type`   bn_mean [C] f32
+//   partials: sum dz and sum dz * (bn_x - bn_mean[c]) of every channel, dz as stored, for the backward pass of the
+//   batch normalisation before the ReLU. Its parts are tiles, which hold no consecutive rows if the stride is not 1.
 // Moves   dy, w, dx and each optional tensor, once each while w stays in L2; 2*N*P*Q*K*R*S*C/groups flops: with a
 //         stride each class of pixels (h % stride, w % stride) is a convolution with its own taps, nothing is
 //         multiplied by a zero in between, and a class without taps only stores.
-// Needs   sums, bn_x, bn_mean and bn_rstd all or none.
+// Needs   partials, bn_x and bn_mean all or none; partials: conv_dgrad_parts(...).bytes(C) bytes, overwritten.
 // Alias   dx may be the shortcut, the mask or bn_x. It may not overlap dy or w.
 struct ConvBackwardData {
   Conv2dShape shape;
@@ -59,13 +59,12 @@ struct ConvBackwardData {
   const void* mask = nullptr;      // optional: the ReLU's output, which is this convolution's x
   const void* bn_x = nullptr;      // optional: the input of the batch normalisation before the ReLU
   const float* bn_mean = nullptr;
-  const float* bn_rstd = nullptr;
   void* dx = nullptr;
-  float* sums = nullptr;  // optional
+  float* partials = nullptr;  // optional
 };
 bool conv_dgrad(const ConvBackwardData& args, Stream stream);
 Cost conv_dgrad_cost(const ConvBackwardData& args);
-StatisticsTiles conv_dgrad_sums(const Conv2dShape& shape, DataType type);
+RowParts conv_dgrad_parts(const Conv2dShape& shape, DataType type);
 
 // dw[k,r,s,c] = sum over pixels of dy[n,p,q,k] * x[n,p*stride+r-padding,q*stride+s-padding,c], dbias[k] = sum of dy
 //   x, dy of `type`   dw [K,R,S,C/groups] f32   dbias [K] f32, optional   both overwritten
