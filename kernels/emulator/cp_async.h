@@ -1,5 +1,6 @@
 #pragma once
-// cp.async: 16-byte copies from global to shared memory that run beside the thread until it waits for their group.
+// cp.async: copies of 4, 8 or 16 bytes from global to shared memory that run beside the thread until it waits for their
+// group.
 #include "kernels/emulator/thread_view.h"
 
 namespace engine::kernels::emulator {
@@ -12,7 +13,15 @@ void copy_wait(int pending_groups, Site site);
 
 namespace engine::kernels::gpu {
 
-// Copies 16 aligned bytes, or fills with zeros if not `ok`; `global` is then not read.
+// Copies that many aligned bytes, or fills with zeros if not `ok`; `global` is then not read.
+inline void cp_async4(void* shared, const void* global, bool ok = true,
+                      emulator::Site site = emulator::Site::current()) {
+  emulator::copy_async(shared, global, 4, ok, site);
+}
+inline void cp_async8(void* shared, const void* global, bool ok = true,
+                      emulator::Site site = emulator::Site::current()) {
+  emulator::copy_async(shared, global, 8, ok, site);
+}
 inline void cp_async16(void* shared, const void* global, bool ok = true,
                        emulator::Site site = emulator::Site::current()) {
   emulator::copy_async(shared, global, 16, ok, site);

@@ -12,3 +12,6 @@
 #include "kernels/emulator/shared_memory.h"
 #include "kernels/emulator/thread_view.h"
 #include "kernels/emulator/warp.h"
+
+// Bodies for sm_90 are always compiled.
+#define GPU_SM90 1

@@ -37,4 +37,9 @@ bool launch(void (*kernel)(Parameters...), const LaunchConfig& config, Arguments
   return emulator::launch(config, [kernel, values] { std::apply(kernel, values); });
 }
 
+// Compute capability of the emulated device, 10 * major + minor.
+inline int compute_capability() {
+  return 90;
+}
+
 }  // namespace engine::kernels::gpu
