@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Checks the source tree itself: bash tests/style/check.sh ROOT [layers|files|words]...   (default: all three)
+# Checks the source tree itself: bash tests/style/check.sh ROOT [layers|device|files|words]...   (default: all)
 # Prints one sentence for each offence, `file:line: what is wrong`, and exits 1 if there was any.
 # Needs bash, find, grep and awk: it runs on a machine that has nothing else.
 set -uo pipefail
-cd "${1:?usage: check.sh ROOT [layers|files|words]...}" || exit 2
+cd "${1:?usage: check.sh ROOT [layers|device|files|words]...}" || exit 2
 shift
-(($#)) || set -- layers files words
+(($#)) || set -- layers device files words
 
 offences=$(mktemp)
 trap 'rm -f "$offences"' EXIT
@@ -19,7 +19,8 @@ text_files() {
 }
 
 # Who may include whom, and where each library may appear. A header that says "Private to engine/ops" near its top is for
-# that folder (and for tests and bench) only; so are the headers of engine/cpu, engine/cuda and engine/backend.h.
+# that folder (and for tests and bench) only; so are the headers of engine/cpu, engine/cuda and engine/backend.h, and for
+# kernels/ gpu.h and those of its folders.
 layers() {
   local all
   mapfile -t all < <(code_files)
@@ -38,13 +39,14 @@ layers() {
     FNR == 1 {
       layer = FILENAME; sub("/.*", "", layer)
       header = FILENAME ~ /\.h$/
-      device = FILENAME ~ /\.cuh?$/ || FILENAME ~ /^engine\/cuda\//
+      device = FILENAME ~ /^kernels\/(cuda|gpu)\//
       public = header && layer ~ /^(kernels|engine|models)$/ && !(FILENAME in owner)
       once = 0
     }
     pass == 1 {
       if (FNR == 1 && FILENAME ~ /^engine\/cpu\//) owner[FILENAME] = "engine/cpu/"
       if (FNR == 1 && FILENAME ~ /^engine\/cuda\//) owner[FILENAME] = "engine/cuda/"
+      if (FNR == 1 && (FILENAME ~ /^kernels\/[a-z_]+\// || FILENAME == "kernels/gpu.h")) owner[FILENAME] = "kernels/"
       if (FNR <= 5 && header && match($0, /Private to (the )?(kernels|engine|models)[a-z_\/]*/)) {
         folder = substr($0, RSTART, RLENGTH); sub(/^Private to /, "", folder); sub(/^the /, "", folder)
         owner[FILENAME] = folder "/"
@@ -78,9 +80,24 @@ layers() {
     name ~ /^spdlog\// && FILENAME != "engine/train/log.cpp" { offence("<" name "> belongs into engine/train/log.cpp") }
     name ~ /^CLI\// && FILENAME !~ /^tools\/.*\.cpp$/ { offence("<" name "> belongs into the .cpp file of a command, in tools/") }
     name ~ /^(oneapi\/)?dnnl/ && FILENAME !~ /^engine\/cpu\// { offence("<" name "> belongs into engine/cpu/") }
-    name ~ /^(cuda|cudnn|cublas|nccl|nvrtc)/ && !device { offence("<" name "> belongs into .cu files and engine/cuda/") }
+    name ~ /^(cuda|cudnn|cublas|nccl|nvrtc)/ && !device { offence("<" name "> belongs into kernels/gpu/ and kernels/cuda/; device code includes kernels/gpu.h") }
     layer == "kernels" && name ~ /^(fmt|spdlog|dnnl|CLI|nlohmann)/ { offence("kernels includes <" name ">; nvcc does not compile it") }
   ' pass=1 "${all[@]}" pass=2 "${all[@]}" >>"$offences"
+}
+
+# A kernel compiles for the GPU and for the emulator: what only one of the two understands stands in the device header.
+device() {
+  local sources
+  mapfile -t sources < <(code_files | grep -E '^(kernels|engine|models|tools|bench|tests)/' | grep -vE '^kernels/gpu/|^kernels/emulator/context\.cpp$')
+  ((${#sources[@]})) || return
+  awk '
+    { code = $0; sub(/\/\/.*/, "", code); gsub(/"[^"]*"/, "", code) }
+    function offence(what) { printf "%s:%d: %s belongs into kernels/gpu/, behind a wrapper with an emulated twin\n", FILENAME, FNR, what }
+    code ~ /(^|[^A-Za-z0-9_])(asm|__asm__)([^A-Za-z0-9_]|$)/ { offence("asm") }
+    code ~ /<<</ { offence("<<<>>>") }
+    code ~ /extern[ \t]+__shared__/ { offence("extern __shared__") }
+    code ~ /__CUDA_ARCH/ { offence("__CUDA_ARCH__") }
+  ' "${sources[@]}" >>"$offences"
 }
 
 # One file, one idea: 600 lines at most. No tabs, no blanks at the end of a line, a newline at the end of the file.
@@ -108,8 +125,8 @@ words() {
 
 for check in "$@"; do
   case $check in
-    layers | files | words) "$check" ;;
-    *) echo "check.sh: there is no check '$check'; known are layers, files and words" >&2; exit 2 ;;
+    layers | device | files | words) "$check" ;;
+    *) echo "check.sh: there is no check '$check'; known are layers, device, files and words" >&2; exit 2 ;;
   esac
 done
 if [[ -s $offences ]]; then

@@ -9,13 +9,14 @@ failures=0
 
 fresh() {
   rm -rf ./*
-  mkdir -p kernels engine/cpu models tools bench tests
+  mkdir -p kernels/gpu engine/cpu models tools bench tests
   printf '#pragma once\n#include <vector>\n#include "kernels/types.h"\n' >engine/tensor.h
   printf '#include "engine/tensor.h"\n#include <fmt/core.h>\n' >engine/tensor.cpp
   printf '#pragma once\n// The table of a device. Private to the engine.\n' >engine/backend.h
   printf '#pragma once\n#include <dnnl.hpp>\n' >engine/cpu/dnnl.h
   printf '#include <dnnl.hpp>\n#include "engine/backend.h"\n' >engine/cpu/conv.cpp
-  printf '#include <cuda_bf16.h>\n#include "kernels/types.h"\n' >kernels/conv.cu
+  printf '#include "kernels/gpu.h"\n#include "kernels/types.h"\n' >kernels/conv.cu
+  printf '#pragma once\n#include <cuda_bf16.h>\n// asm("trap;") <<<>>>\n' >kernels/gpu/ptx.h
   printf '#include <CLI/CLI.hpp>\n#include "models/resnet.h"\nusing namespace engine;\n' >tools/train.cpp
   printf '#include "tools/args.h"\n#include "engine/backend.h"\n' >tests/args_test.cpp
 }
@@ -53,7 +54,13 @@ expect models/resnet.cpp '#include "engine/backend.h"' '"engine/backend.h" is pr
 expect engine/tensor.cpp '#include "engine/cpu/dnnl.h"' '"engine/cpu/dnnl.h" is private to engine/cpu/'
 expect engine/tensor.h '#include <sys/mman.h>' 'a public header includes <sys/mman.h>'
 expect engine/tensor.cpp '#include <dnnl.hpp>' '<dnnl.hpp> belongs into engine/cpu/'
-expect engine/tensor.cpp '#include <cuda_runtime.h>' '<cuda_runtime.h> belongs into .cu files and engine/cuda/'
+expect engine/tensor.cpp '#include <cuda_runtime.h>' '<cuda_runtime.h> belongs into kernels/gpu/ and kernels/cuda/'
+expect kernels/conv.cu '#include <cuda_fp16.h>' 'kernels/conv.cu:3: <cuda_fp16.h> belongs into kernels/gpu/'
+expect engine/tensor.cpp '#include "kernels/gpu/ptx.h"' '"kernels/gpu/ptx.h" is private to kernels/'
+expect kernels/conv.cu 'asm("trap;");' 'kernels/conv.cu:3: asm belongs into kernels/gpu/'
+expect kernels/conv.cu 'kernel<<<1, 32>>>(x);' 'kernels/conv.cu:3: <<<>>> belongs into kernels/gpu/'
+expect kernels/conv.cu 'extern __shared__ char x[];' 'extern __shared__ belongs into kernels/gpu/'
+expect kernels/conv.cu '#if __CUDA_ARCH__ >= 900' '__CUDA_ARCH__ belongs into kernels/gpu/'
 expect engine/tensor.cpp '#include <spdlog/spdlog.h>' '<spdlog/spdlog.h> belongs into engine/train/log.cpp'
 expect engine/tensor.cpp '#include <CLI/CLI.hpp>' '<CLI/CLI.hpp> belongs into the .cpp file of a command'
 expect engine/cpu/conv.h '#pragma once\n#include <fmt/core.h>' '<fmt/core.h> belongs into .cpp files'
