@@ -1,0 +1,10 @@
+#pragma once
+#include "kernels/libraries.h"
+
+namespace engine::kernels::cuda {
+
+const ConvolutionLibrary& cudnn();
+const MatmulLibrary& cublaslt();
+const Libraries& libraries();
+
+}  // namespace engine::kernels::cuda
