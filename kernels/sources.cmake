@@ -7,11 +7,24 @@ list(TRANSFORM ENGINE_KERNEL_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
 
 # The emulator itself, and what only its race build has.
 set(ENGINE_EMULATOR_SOURCES
+  arena.cpp
+  atomics.cpp
+  barrier.cpp
   context.cpp
+  cp_async.cpp
+  launch.cpp
+  matrix.cpp
+  multiply.cpp
   origin.cpp
+  pool.cpp
   report.cpp
+  runtime.cpp
   settings.cpp
+  shared_memory.cpp
   stacks.cpp
+  stream.cpp
+  warp.cpp
+  worker.cpp
 )
 set(ENGINE_EMULATOR_RACE_SOURCES
 )

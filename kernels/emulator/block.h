@@ -56,6 +56,7 @@ struct Warp {
 struct Barrier {
   int arrived = 0;
   Site site;
+  int expected = 0;  // of a named barrier
   std::vector<Thread*> waiting;
   race::VectorClock clock;  // of those that arrived without waiting
 };
@@ -92,8 +93,8 @@ struct Block : BlockView {
   std::vector<Warp> warps;
   std::array<Barrier, 16> barriers;
   std::vector<CopyQueue> copies;
-  std::unique_ptr<race::BlockClock> clock;  // race build only
-  std::vector<std::unique_ptr<AsyncUnit>> units;
+  std::unique_ptr<race::BlockClock> clock;                                // race build only
+  std::vector<std::pair<const void*, std::unique_ptr<AsyncUnit>>> units;  // with the key of their type
 
   // The block's unit of type T, which has a default constructor.
   template <class T>
@@ -110,12 +111,15 @@ inline Thread& self() {
 }
 
 template <class T>
+inline constexpr char kUnitKey = 0;
+
+template <class T>
 T& Block::unit() {
-  for (const auto& candidate : units)
-    if (T* found = dynamic_cast<T*>(candidate.get())) return *found;
-  units.push_back(std::make_unique<T>());
-  units.back()->begin(*this);
-  return static_cast<T&>(*units.back());
+  for (const auto& [key, found] : units)
+    if (key == &kUnitKey<T>) return static_cast<T&>(*found);
+  units.emplace_back(&kUnitKey<T>, std::make_unique<T>());
+  units.back().second->begin(*this);
+  return static_cast<T&>(*units.back().second);
 }
 
 }  // namespace engine::kernels::emulator

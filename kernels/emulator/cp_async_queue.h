@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "kernels/emulator/origin.h"
+#include "kernels/emulator/thread_view.h"
 
 namespace engine::kernels::emulator {
 
@@ -12,7 +12,8 @@ struct AsyncCopy {
   const char* global;
   unsigned bytes;
   bool copy;  // false: zeros
-  Origin origin;
+  bool done;
+  Site site;
 };
 
 struct CopyQueue {

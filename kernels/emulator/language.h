@@ -7,9 +7,6 @@
 #define __grid_constant__
 #define __launch_bounds__(...)
 #define __forceinline__ inline __attribute__((always_inline))
-#ifndef __noinline__
-#define __noinline__ __attribute__((noinline))
-#endif
 #define __align__(n) __attribute__((aligned(n)))
 #define __CUDA_ALIGN__(n) __align__(n)
 

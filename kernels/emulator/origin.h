@@ -12,17 +12,19 @@ class Origin {
   Origin() = default;
   // Wrappers know the line of their caller.
   Origin(Site site);
-  // Compiler-inserted hooks know the address that they return to.
+  // Hooks that the compiler inserted know the address that they return to.
   static Origin from_code(const void* return_address);
 
-  // "kernels/conv/tile.cu:66"; for code inlined from elsewhere the first line outside of the emulator.
+  // "kernels/conv/tile.cu:66"; of code inlined from elsewhere the first line outside of the emulator.
   std::string text() const;
   bool operator==(const Origin&) const = default;
-  uint32_t bits() const { return bits_; }
+  bool known() const { return bits_ != 0; }
 
  private:
-  explicit Origin(uint32_t bits) : bits_(bits) {}
-  uint32_t bits_ = 0;  // offset from the module's start, times two; odd: of a Site
+  uint32_t bits_ = 0;  // even: offset of the code from the module's start, doubled; odd: number of a Site, doubled
 };
+
+// The path from the repository's root on, if `file` lies in this repository; else the file's name.
+std::string short_path(const std::string& file);
 
 }  // namespace engine::kernels::emulator

@@ -3,7 +3,7 @@
 
 namespace engine::kernels::emulator {
 
-// The runtime table of the emulated device (kernels/emulator/runtime.cpp).
+// The emulated device as a runtime. Everything is done when a function returns; only graphs are replayed later.
 const Runtime& runtime();
 
 }  // namespace engine::kernels::emulator

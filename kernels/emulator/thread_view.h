@@ -2,14 +2,19 @@
 // What a running CUDA thread knows of itself: threadIdx and its relatives.
 #include <cstddef>
 #include <cstdint>
-#include <source_location>
 
 #include "kernels/emulator/language.h"
 
 namespace engine::kernels::emulator {
 
 // Where in the kernel's source an operation stands; wrappers take it as their last argument, by default the caller's.
-using Site = std::source_location;
+struct Site {
+  const char* file = nullptr;
+  int line = 0;
+  static constexpr Site current(const char* file_ = __builtin_FILE(), int line_ = __builtin_LINE()) {
+    return {file_, line_};
+  }
+};
 
 struct BlockView {
   uint3 index{};    // blockIdx

@@ -48,6 +48,9 @@ struct BlockClock {
 
 void begin_block(Block& block);
 
+// __threadfence(): what the thread knows to be past is visible to other blocks that learn of it through an atomic.
+void thread_fence(Thread& thread);
+
 // Has the moment passed, for all that `thread` knows?
 bool ordered(const Block& block, Stamp stamp, const Thread& thread);
 // The current time of the thread.
