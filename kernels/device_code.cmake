@@ -7,14 +7,11 @@ function(engine_emulated_sources)
   set_source_files_properties(${sources} PROPERTIES LANGUAGE CXX)
 endfunction()
 
-# What the emulator runs must be fast, in debug builds too: there, it is the GPU. On x86-64 it needs AVX2 and F16C, as
-# every processor since 2013 has; the module refuses to run without.
+# On x86-64, what runs on the emulator needs AVX2 and F16C, as every processor since 2013 has.
 add_library(engine_emulated_code INTERFACE)
-set(emulated_flags $<$<CONFIG:Debug>:-O2>)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
-  list(APPEND emulated_flags -march=x86-64-v3)
+  target_compile_options(engine_emulated_code INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=x86-64-v3>)
 endif()
-target_compile_options(engine_emulated_code INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${emulated_flags}>")
 
 add_library(engine_device_code INTERFACE)
 target_compile_options(engine_device_code INTERFACE

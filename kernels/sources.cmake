@@ -14,6 +14,7 @@ set(ENGINE_EMULATOR_SOURCES
   cp_async.cpp
   launch.cpp
   matrix.cpp
+  mbarrier.cpp
   multiply.cpp
   origin.cpp
   pool.cpp
@@ -22,8 +23,14 @@ set(ENGINE_EMULATOR_SOURCES
   settings.cpp
   shared_memory.cpp
   stacks.cpp
+  store_matrix.cpp
   stream.cpp
+  tensor_map.cpp
+  tma.cpp
+  tma_box.cpp
   warp.cpp
+  wgmma.cpp
+  wgmma_product.cpp
   worker.cpp
 )
 set(ENGINE_EMULATOR_RACE_SOURCES

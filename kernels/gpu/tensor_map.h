@@ -6,7 +6,7 @@
 
 namespace engine::kernels::gpu {
 
-// How 16-byte chunks of a row of up to that many bytes are permuted in shared memory, so that neither rows nor columns
+// How 16-byte chunks of a row of that many bytes are permuted in shared memory, so that neither rows nor columns
 // of 16-byte chunks collide in a bank: chunk ^= (address / 128) % (bytes / 16).
 enum class Swizzle : uint32_t { none, bytes32, bytes64, bytes128 };
 
@@ -20,7 +20,7 @@ struct TiledTensor {
   int rank = 0;                  // 1..5
   int64_t dims[5] = {};          // elements
   int64_t stride_bytes[5] = {};  // of dimensions 1..rank-1, multiples of 16; [0] is not read
-  int box[5] = {};               // elements, at most 256; box[0] fits into the swizzle's bytes
+  int box[5] = {};               // elements, at most 256; box[0] fills the swizzle's bytes
   Swizzle swizzle = Swizzle::none;
 };
 
@@ -34,7 +34,7 @@ struct Im2colTensor {
   int lower_w = 0, lower_h = 0;  // -padding
   int upper_w = 0, upper_h = 0;  // padding - (S - 1), padding - (R - 1)
   int stride = 1;
-  int channels = 0, pixels = 0;  // at most 256 and 1024
+  int channels = 0, pixels = 0;  // at most 256 and 1024; channels fill the swizzle's bytes
   Swizzle swizzle = Swizzle::none;
 };
 
