@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Times training steps or inference passes of a ResNet in eager PyTorch on random data that stays in memory.
+"""Times training steps or inference passes of a ResNet in PyTorch on random data that stays in memory.
 
 The work, the options and the answers are those of step_bench (bench/step_bench.cpp); bench/README.md describes the
-protocol. Additional options: --memory-format contiguous|channels_last, and --exchange DIR reads the weights and the
-batch that step_bench wrote.
+protocol. Additional options: --memory-format contiguous|channels_last, --exchange DIR reads the weights and the batch
+that step_bench wrote, and --variant chooses how PyTorch runs: eager, the whole step as one CUDA graph, or compiled.
 """
 
 import argparse
@@ -23,7 +23,9 @@ def arguments():
     parser.add_argument("--model", default="resnet50", choices=sorted(MODELS))
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--image-size", type=int, default=0)
-    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "tf32", "bf16", "fp16"])
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--variant", default="eager", choices=["eager", "graph", "compile", "max-autotune"])
     parser.add_argument("--mode", default="train", choices=["train", "inference"])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--memory-format", default="contiguous", choices=["contiguous", "channels_last"])
@@ -47,7 +49,10 @@ def status_bytes(key):
 
 
 def memory_report():
-    return {"peak_resident_bytes": status_bytes("VmHWM"), "resident_bytes": status_bytes("VmRSS")}
+    report = {"peak_resident_bytes": status_bytes("VmHWM"), "resident_bytes": status_bytes("VmRSS")}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        report["peak_device_bytes"] = torch.cuda.max_memory_allocated()
+    return report
 
 
 def quantile(values, share):
@@ -73,27 +78,69 @@ class Workload:
             images = torch.randn(options.batch, 3, size, size)
             self.labels = torch.randint(0, net.fc.out_features, (options.batch,))
         self.image_size = images.shape[2]
-        self.images = images.contiguous(memory_format=layout)
-        self.net = net.to(memory_format=layout).train(options.mode == "train")
+        self.images = images.contiguous(memory_format=layout).to(options.device)
+        self.labels = self.labels.to(options.device)
+        self.net = net.to(memory_format=layout).to(options.device).train(options.mode == "train")
         # fused: the faster of PyTorch's implementations on the CPU, though not its default.
         self.sgd = torch.optim.SGD(self.net.parameters(), lr=options.lr, momentum=0.9, weight_decay=1e-4, fused=True)
+        # Loss scaling would keep small fp16 gradients from vanishing; it costs time, and random data does not need it.
+        self.dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(options.precision)
+        self.forward = self.loss_of_batch if options.mode == "train" else self.logits_of_batch
+        if options.variant in ("compile", "max-autotune"):
+            # Inside a graph of the whole step, graphs of its parts are in the way.
+            tuned = {"mode": "max-autotune-no-cudagraphs"} if options.variant == "max-autotune" else {}
+            self.forward = torch.compile(self.forward, **tuned)
+        self.graph = None
+        if options.variant in ("graph", "max-autotune") and options.device == "cuda":
+            self.capture()
 
     def precision(self):
-        if self.options.precision == "bf16":
-            return torch.autocast("cpu", dtype=torch.bfloat16)
-        return contextlib.nullcontext()
+        return torch.autocast(self.options.device, dtype=self.dtype) if self.dtype else contextlib.nullcontext()
 
-    def step(self):
-        if self.options.mode == "inference":
-            with torch.inference_mode(), self.precision():
-                self.net(self.images)
-            return None
+    def logits_of_batch(self):
         with self.precision():
-            loss = functional.cross_entropy(self.net(self.images), self.labels)
+            return self.net(self.images)
+
+    def loss_of_batch(self):
+        with self.precision():
+            return functional.cross_entropy(self.net(self.images), self.labels)
+
+    def eager_step(self):
+        if self.options.mode == "inference":
+            with torch.inference_mode():
+                self.forward()
+            return None
+        loss = self.forward()
         loss.backward()
         self.sgd.step()
-        self.sgd.zero_grad(set_to_none=True)
-        return loss
+        self.sgd.zero_grad(set_to_none=self.options.variant not in ("graph", "max-autotune"))
+        return loss.detach()
+
+    def capture(self):
+        """The whole step as one graph. The steps that PyTorch needs before it are undone, so that losses compare."""
+        before = {name: value.clone() for name, value in self.net.state_dict().items()}
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(11):
+                self.eager_step()
+        torch.cuda.current_stream().wait_stream(stream)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.captured_loss = self.eager_step()
+        self.net.load_state_dict(before)
+        for state in self.sgd.state.values():
+            state["momentum_buffer"].zero_()
+
+    def step(self):
+        if self.graph is None:
+            return self.eager_step()
+        self.graph.replay()
+        return self.captured_loss
+
+    def finish(self):
+        if self.options.device == "cuda":
+            torch.cuda.synchronize()
 
     def loss(self):
         with torch.inference_mode(), self.precision():
@@ -102,6 +149,7 @@ class Workload:
     def timed_step(self):
         start = time.perf_counter()
         self.step()
+        self.finish()
         return time.perf_counter() - start
 
 
@@ -121,7 +169,7 @@ def warm_up(work, limit):
 
 def measure(work, seconds):
     """Steps for at least `seconds`, and at least three, after one that does not count."""
-    work.step()
+    work.timed_step()
     before = resource.getrusage(resource.RUSAGE_SELF)
     times = []
     while len(times) < 3 or sum(times) < seconds:
@@ -150,6 +198,8 @@ def describe(options):
         "precision": options.precision,
         "mode": options.mode,
         "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if options.device == "cuda" else "cpu",
+        "variant": options.variant,
         "memory_format": options.memory_format,
         "versions": {
             "torch": torch.__version__,
@@ -194,6 +244,8 @@ def time_layers(options):
 def main():
     options = arguments()
     torch.set_num_threads(options.threads)
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = options.precision == "tf32"
     if options.layers:
         with torch.inference_mode():
             print(json.dumps(time_layers(options)))
@@ -204,6 +256,7 @@ def main():
     for _ in range(max(options.losses, 1)):
         start = time.perf_counter()
         loss = work.step()
+        work.finish()
         first_step = first_step or time.perf_counter() - start
         losses.append(work.loss() if loss is None else loss.item())
     del loss
