@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "bench/step_timing.h"
 #include "bench/step_workload.h"
 #include "engine/backend.h"
+#include "engine/train/device_choice.h"
 
 namespace {
 
@@ -38,8 +40,9 @@ constexpr const char* kUsage =
   --model NAME           resnet50, resnet20, ...                             (resnet50)
   --batch N              images a step                                       (32)
   --image-size S         height and width                                    (the model's usual one)
-  --precision fp32|bf16  of the activations                                  (fp32)
+  --precision P          of the activations: fp32, bf16, fp16                (fp32)
   --mode train|inference                                                     (train)
+  --device D             cpu, cuda, cuda:1, emulated                         (cpu)
   --threads T                                                                (all processors)
   --seconds S            how long to measure after the warm-up               (10)
   --warmup-limit S       give up waiting for stable times after S seconds    (180)
@@ -51,6 +54,24 @@ constexpr const char* kUsage =
   --layers               time each convolution by itself, and end
   --calibrate            time a fixed piece of work instead of a model; with --serve on each "run"
 )";
+
+struct Precision {
+  const char* name;
+  DType dtype;
+};
+constexpr Precision kPrecisions[] = {{"fp32", DType::f32}, {"bf16", DType::bf16}, {"fp16", DType::f16}};
+
+DType precision(const std::string& name) {
+  for (const Precision& known : kPrecisions)
+    if (name == known.name) return known.dtype;
+  fail(ErrorKind::usage, "--precision is '", name, "', expected fp32, bf16 or fp16");
+}
+
+const char* name_of_precision(DType dtype) {
+  return std::find_if(std::begin(kPrecisions), std::end(kPrecisions),
+                      [&](const Precision& p) { return p.dtype == dtype; })
+      ->name;
+}
 
 Options parse(const std::vector<std::string>& args) {
   Options o;
@@ -84,9 +105,11 @@ Options parse(const std::vector<std::string>& args) {
     else if (flag == "--image-size")
       o.work.image_size = static_cast<int64_t>(number());
     else if (flag == "--precision")
-      o.work.precision = choice("fp32", "bf16") ? DType::bf16 : DType::f32;
+      o.work.precision = precision(value());
     else if (flag == "--mode")
       o.work.mode = choice("train", "inference") ? Mode::inference : Mode::train;
+    else if (flag == "--device")
+      o.work.device = choose_device(value()).device;
     else if (flag == "--threads")
       o.threads = static_cast<int>(number());
     else if (flag == "--seconds")
@@ -110,6 +133,7 @@ Options parse(const std::vector<std::string>& args) {
     else
       fail(ErrorKind::usage, "unknown flag ", flag, "; step_bench --help lists the known ones");
   }
+  check(!o.layers || o.work.device == Device{}, "--layers times the CPU's convolutions, --device is ", o.work.device);
   check(o.threads >= 1, "--threads is ", o.threads, ", expected at least 1");
   return o;
 }
@@ -118,10 +142,11 @@ Json describe(const Options& o) {
   return {{"program", "step_bench"},
           {"model", o.work.model},
           {"batch", o.work.batch},
-          {"precision", o.work.precision == DType::bf16 ? "bf16" : "fp32"},
+          {"precision", name_of_precision(o.work.precision)},
           {"mode", o.work.mode == Mode::train ? "train" : "inference"},
           {"threads", o.threads},
-          {"backend", backend({}).description()}};
+          {"device", to_string(o.work.device)},
+          {"backend", backend(o.work.device).description()}};
 }
 
 Json calibration_report(int threads) {
@@ -189,15 +214,21 @@ void run_steps(const Options& o) {
   double first_step = 0;
   for (int i = 0; i < std::max(o.losses, 1); ++i) {
     Tensor loss;
-    const double seconds = timed([&] { loss = work.step(); });
+    const double seconds = timed([&] {
+      loss = work.step();
+      work.finish();
+    });
     if (i == 0) first_step = seconds;
     losses.push_back(loss.defined() ? loss.item() : work.loss());
   }
-  const Step step = [&] { work.step(); };
+  const Step step = [&] {
+    work.step();
+    work.finish();
+  };
   const WarmUp warm = warm_up(step, o.warmup_limit);
   const auto measured = [&](double seconds) {
     Json run = measure(step, o.work.batch, seconds);
-    const MemoryStats stats = memory_stats({});
+    const MemoryStats stats = memory_stats(o.work.device);
     run["memory"].update({{"engine_peak_bytes", stats.peak}, {"engine_reserved_bytes", stats.reserved}});
     return run;
   };
@@ -211,7 +242,7 @@ void run_steps(const Options& o) {
                  {"bare_resident_bytes", bare.resident_bytes},
                  {"memory", memory_report()},
                  {"fallbacks", fallbacks()},
-                 {"plans", Json::parse(backend({}).export_plans())}});
+                 {"plans", Json::parse(backend(o.work.device).export_plans())}});
   if (o.serve) {
     print_line(report);
     return serve(measured);

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "engine/backend.h"
 #include "engine/io/safetensors.h"
 #include "engine/nn/weights.h"
 
@@ -16,10 +17,11 @@ Workload::Workload(const WorkloadOptions& options)
   const Shape shape{options.batch, image_size_, image_size_, 3};
   std::vector<float> pixels(static_cast<size_t>(shape.numel()));
   for (float& value : pixels) value = random.normal();
-  images_ = Tensor::from(pixels, shape);
+  images_ = Tensor::from(pixels, shape).to(options.device);
   std::vector<int64_t> labels(static_cast<size_t>(options.batch));
   for (int64_t& label : labels) label = random.below(static_cast<uint32_t>(net_.num_classes()));
-  labels_ = Tensor::from(labels, {options.batch});
+  labels_ = Tensor::from(labels, {options.batch}).to(options.device);
+  net_.to(options.device);
 
   net_.train(options.mode == Mode::train);
   if (options.mode == Mode::train)
@@ -43,6 +45,10 @@ Tensor Workload::step() {
   return loss.detach();
 }
 
+void Workload::finish() {
+  backend(options_.device).synchronize();
+}
+
 double Workload::loss() {
   const NoGrad no_grad;
   return cross_entropy(net_(input()), labels_).item();
@@ -51,7 +57,7 @@ double Workload::loss() {
 void Workload::write_exchange(const std::filesystem::path& directory) {
   std::filesystem::create_directories(directory);
   save_safetensors(directory / "weights.safetensors", net_);
-  const HostState batch({{"images", images_}, {"labels", labels_}});
+  const HostState batch({{"images", images_.to(Device{})}, {"labels", labels_.to(Device{})}});
   write_safetensors(directory / "batch.safetensors", batch.views());
 }
 

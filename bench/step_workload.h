@@ -19,6 +19,7 @@ struct WorkloadOptions {
   int64_t image_size = 0;  // 0: the model's usual one
   DType precision = DType::f32;
   Mode mode = Mode::train;
+  Device device;
   // Small, so that hundreds of steps on one batch neither diverge nor learn it by heart (vanishing gradients would
   // become denormal numbers, which are slow).
   float lr = 0.001f;
@@ -29,9 +30,11 @@ class Workload {
   explicit Workload(const WorkloadOptions& options);
 
   // Training: forward, cross-entropy, backward, SGD with momentum 0.9 and weight decay 1e-4. Inference: evaluation mode
-  // without gradients. The images are f32 in memory; rounding them to bf16 is part of the step, as it is in PyTorch's
-  // autocast. Returns the loss before the step as a tensor, undefined in inference.
+  // without gradients. The images are f32 in the device's memory; rounding them to bf16 is part of the step, as it is
+  // in PyTorch's autocast. On a GPU the work may go on after this returns: see finish(). Returns the loss before the
+  // step as a tensor, undefined in inference.
   Tensor step();
+  void finish();  // waits for the device
   // The loss of the batch in the current mode, without gradients; in training mode it moves the running statistics.
   double loss();
 
