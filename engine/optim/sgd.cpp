@@ -46,10 +46,11 @@ void Sgd::step() {
   for (const bool is_first : {true, false}) {
     std::vector<SgdParameter>& group = is_first ? first : later;
     if (group.empty()) continue;
+    // Before the update: a backend that renews what it derived from a parameter in the same pass says of which version.
+    for (SgdParameter& updated : group) updated.parameter.storage().bump_version();
     backend(group.front().parameter.device())
         .sgd_step(group,
                   {.lr = options_.lr, .momentum = options_.momentum, .nesterov = options_.nesterov, .first = is_first});
-    for (SgdParameter& updated : group) updated.parameter.storage().bump_version();
   }
 }
 

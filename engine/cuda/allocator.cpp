@@ -1,0 +1,188 @@
+#include "engine/cuda/allocator.h"
+
+#include <algorithm>
+
+#include "engine/error.h"
+
+namespace engine::cuda {
+namespace {
+
+constexpr size_t kAlignment = 256;             // what cudaMalloc gives, and more than any vector load needs
+constexpr size_t kPage = size_t{2} << 20;      // the granularity of the driver's own mappings
+constexpr size_t kSegment = size_t{32} << 20;  // small blocks share segments of this size
+constexpr Allocator::Pool kShared = 0;
+
+// AddressSanitizer and the emulator's own checks see an overrun only if every block has its own guard zones.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kOwnSegments = true;
+#else
+constexpr bool kOwnSegments = false;
+#endif
+
+size_t round_up(size_t bytes, size_t unit) {
+  return (bytes + unit - 1) / unit * unit;
+}
+
+}  // namespace
+
+Allocator::Allocator(const Context& context) : context_(context) {}
+
+Allocator::~Allocator() {
+  for (const auto& [begin, segment] : segments_) (void)context_.runtime().free_device(begin);
+}
+
+void* Allocator::allocate(size_t bytes) {
+  if (bytes == 0) return nullptr;
+  const size_t size = kOwnSegments ? bytes : round_up(bytes, kAlignment);
+  const std::lock_guard lock(mutex_);
+  if (size < bytes) fail_out_of_memory(bytes, {});
+  char* block = take(size);
+  stats_.in_use += blocks_[block].bytes;
+  stats_.peak = std::max(stats_.peak, stats_.in_use);
+  return block;
+}
+
+char* Allocator::take(size_t bytes) {
+  std::set<FreeKey>& free = free_[pool_];
+  auto found = free.lower_bound({bytes, nullptr});
+  if (found == free.end()) {
+    grow(bytes);
+    found = free.lower_bound({bytes, nullptr});
+  }
+  const auto [free_bytes, begin] = *found;
+  free.erase(found);
+  const bool split = free_bytes > bytes && !kOwnSegments;
+  blocks_[begin] = {split ? bytes : free_bytes, false};
+  if (split) {
+    blocks_[begin + bytes] = {free_bytes - bytes, true};
+    free.insert({free_bytes - bytes, begin + bytes});
+  }
+  return begin;
+}
+
+void Allocator::grow(size_t bytes) {
+  (void)context_.stream();  // switches the thread to the device
+  const size_t exact = kOwnSegments ? bytes : round_up(bytes, kPage);
+  const size_t wanted = kOwnSegments ? bytes : std::max(exact, kSegment);
+  void* data = nullptr;
+  size_t size = wanted;
+  Status status = context_.runtime().malloc_device(&data, size);
+  if (status.problem == Problem::out_of_memory) {
+    trim_locked();
+    status = context_.runtime().malloc_device(&data, size = exact);
+  }
+  if (status.problem == Problem::out_of_memory) fail_out_of_memory(bytes, status);
+  context_.check("allocating memory", status);
+  char* begin = static_cast<char*>(data);
+  segments_[begin] = {begin, size, pool_};
+  stats_.reserved += size;
+  blocks_[begin] = {size, true};
+  free_[pool_].insert({size, begin});
+}
+
+void Allocator::fail_out_of_memory(size_t bytes, const Status&) const {
+  size_t free = 0, total = 0;
+  (void)context_.runtime().memory_info(&free, &total);
+  const size_t others = total > free + stats_.reserved ? total - free - stats_.reserved : 0;
+  fail(ErrorKind::memory, context_.device(), ": out of memory: ", bytes >> 20, " MiB requested, ", free >> 20,
+       " MiB free of ", total >> 20, " MiB; this process holds ", stats_.reserved >> 20, " MiB (", stats_.in_use >> 20,
+       " MiB in use), other processes and the driver ", others >> 20,
+       " MiB; use a smaller --batch-size or smaller images");
+}
+
+Allocator::Segment& Allocator::segment_of(const char* address) {
+  return std::prev(segments_.upper_bound(const_cast<char*>(address)))->second;
+}
+
+void Allocator::release(void* data) noexcept {
+  if (data == nullptr) return;
+  const std::lock_guard lock(mutex_);
+  char* begin = static_cast<char*>(data);
+  const auto block = blocks_.find(begin);
+  const size_t bytes = block->second.bytes;
+  stats_.in_use -= bytes;
+  const Segment segment = segment_of(begin);
+  if (kOwnSegments && segment.pool == kShared) {
+    blocks_.erase(block);
+    segments_.erase(begin);
+    stats_.reserved -= bytes;
+    (void)context_.runtime().free_device(begin);
+    return;
+  }
+  insert_free(begin, bytes);
+}
+
+// Neighbours merge, but never across segments.
+void Allocator::insert_free(char* begin, size_t bytes) {
+  const Segment& segment = segment_of(begin);
+  std::set<FreeKey>& free = free_[segment.pool];
+  auto block = blocks_.find(begin);
+  const auto next = std::next(block);
+  if (next != blocks_.end() && next->second.free && next->first < segment.begin + segment.bytes) {
+    bytes += next->second.bytes;
+    free.erase({next->second.bytes, next->first});
+    blocks_.erase(next);
+  }
+  if (begin > segment.begin) {
+    const auto previous = std::prev(block);
+    if (previous->second.free) {
+      free.erase({previous->second.bytes, previous->first});
+      bytes += previous->second.bytes;
+      blocks_.erase(block);
+      block = previous;
+    }
+  }
+  block->second = {bytes, true};
+  free.insert({bytes, block->first});
+}
+
+void Allocator::trim() {
+  const std::lock_guard lock(mutex_);
+  trim_locked();
+}
+
+void Allocator::trim_locked() {
+  for (auto at = segments_.begin(); at != segments_.end();) {
+    const Segment segment = at->second;
+    const auto block = blocks_.find(segment.begin);
+    if (segment.pool != kShared || !block->second.free || block->second.bytes != segment.bytes) {
+      ++at;
+      continue;
+    }
+    free_[kShared].erase({segment.bytes, segment.begin});
+    blocks_.erase(block);
+    at = segments_.erase(at);
+    stats_.reserved -= segment.bytes;
+    (void)context_.runtime().free_device(segment.begin);
+  }
+}
+
+MemoryStats Allocator::stats() const {
+  const std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+void Allocator::reset_peak() {
+  const std::lock_guard lock(mutex_);
+  stats_.peak = stats_.in_use;
+}
+
+Allocator::Pool Allocator::begin_pool() {
+  const std::lock_guard lock(mutex_);
+  return pool_ = ++last_pool_;
+}
+
+void Allocator::end_pool() {
+  const std::lock_guard lock(mutex_);
+  pool_ = kShared;
+}
+
+void Allocator::free_pool(Pool pool) {
+  const std::lock_guard lock(mutex_);
+  for (auto& [begin, segment] : segments_)
+    if (segment.pool == pool) segment.pool = kShared;
+  free_[kShared].merge(free_[pool]);
+  free_.erase(pool);
+}
+
+}  // namespace engine::cuda

@@ -1,0 +1,69 @@
+#include "engine/cuda/backend.h"
+
+#include <sstream>
+
+#include "engine/error.h"
+
+namespace engine::cuda {
+
+kernels::DataType data_type(const char* op, const Tensor& x) {
+  switch (x.dtype()) {
+    case DType::f32:
+      return kernels::DataType::f32;
+    case DType::bf16:
+      return kernels::DataType::bf16;
+    case DType::f16:
+      return kernels::DataType::f16;
+    default:
+      fail(ErrorKind::usage, op, ": ", x.dtype(), " on ", x.device(),
+           ", expected f32, bf16 or f16; convert with to(DType::f32)");
+  }
+}
+
+CudaBackend::CudaBackend(const kernels::Module& module, Device device)
+    : context_(module, device), allocator_(context_), staging_(context_) {}
+
+void* CudaBackend::allocate(size_t bytes) {
+  return allocator_.allocate(bytes);
+}
+void CudaBackend::release(void* data, size_t) noexcept {
+  allocator_.release(data);
+}
+MemoryStats CudaBackend::memory_stats() const {
+  return allocator_.stats();
+}
+void CudaBackend::reset_peak_memory() {
+  allocator_.reset_peak();
+}
+
+void CudaBackend::upload(void* device, const void* host, size_t bytes) {
+  staging_.upload(device, host, bytes);
+}
+
+void CudaBackend::download(void* host, const void* device, size_t bytes) {
+  if (bytes == 0) return;
+  context_.check("download", context_.runtime().copy_to_host(host, device, bytes, stream()));
+  context_.synchronize();
+}
+
+void CudaBackend::synchronize() {
+  context_.synchronize();
+}
+
+std::string CudaBackend::description() const {
+  const kernels::DeviceProperties& gpu = context_.properties();
+  std::ostringstream text;
+  text << gpu.name << ", compute capability " << gpu.major << '.' << gpu.minor << ", " << gpu.multiprocessors
+       << " multiprocessors, " << (gpu.memory >> 20) << " MiB";
+  kernels::RuntimeVersions versions;
+  if (context_.runtime().versions(&versions).ok() && versions.driver > 0)
+    text << ", CUDA " << versions.runtime / 1000 << '.' << versions.runtime % 1000 / 10 << ", driver for CUDA "
+         << versions.driver / 1000 << '.' << versions.driver % 1000 / 10;
+  return text.str();
+}
+
+Layout CudaBackend::activation_layout(const Shape&, DType) const {
+  return Layout::nhwc;
+}
+
+}  // namespace engine::cuda

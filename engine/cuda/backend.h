@@ -1,0 +1,112 @@
+#pragma once
+// The table of operations on a GPU, or on the emulator: our own kernels, with the vendor's libraries where they are
+// faster. One stream, activations always row-major NHWC in f32, bf16 or f16.
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "engine/backend.h"
+#include "engine/cuda/allocator.h"
+#include "engine/cuda/context.h"
+#include "engine/cuda/staging.h"
+
+namespace engine::cuda {
+
+struct InferenceScale;
+
+class CudaBackend final : public Backend {
+ public:
+  CudaBackend(const kernels::Module& module, Device device);
+
+  void* allocate(size_t bytes) override;
+  void release(void* data, size_t bytes) noexcept override;
+  MemoryStats memory_stats() const override;
+  void reset_peak_memory() override;
+  void upload(void* device, const void* host, size_t bytes) override;
+  void download(void* host, const void* device, size_t bytes) override;
+  void synchronize() override;
+  std::string description() const override;
+
+  Layout activation_layout(const Shape& shape, DType dtype) const override;
+  void convert(const Tensor& x, const Tensor& y) override;
+  void fill(const Tensor& y, double value) override;
+  void unary(UnaryOp op, const Tensor& x, const Tensor& y) override;
+  void binary(BinaryOp op, const Tensor& a, const Tensor& b, const Tensor& y) override;
+  void affine(const Tensor& x, float scale, float shift, const Tensor& y) override;
+  void sum(const Tensor& x, const Tensor& y) override;
+  void add_relu(const Tensor& a, const Tensor& b, const Tensor& y) override;
+  void relu_backward(const Tensor& dy, const Tensor& y, const Tensor& dx) override;
+  void normalize_images(const Tensor& x, std::span<const float> mean, std::span<const float> std,
+                        const Tensor& y) override;
+  void subsample_pad(const Tensor& x, int64_t stride, int64_t before, const Tensor& y) override;
+  void subsample_pad_backward(const Tensor& dy, int64_t stride, int64_t before, const Tensor& dx) override;
+
+  void conv_forward(const Conv2dShape& shape, const Tensor& x, const Tensor& w, const Tensor& bias,
+                    const Tensor& y) override;
+  void conv_backward_data(const Conv2dShape& shape, const Tensor& dy, const Tensor& w, const Tensor& dx) override;
+  void conv_backward_weights(const Conv2dShape& shape, const Tensor& x, const Tensor& dy, const Tensor& dw,
+                             const Tensor& dbias) override;
+  void conv_inference(const ConvInference& args) override;
+
+  void batch_norm_forward(const BatchNormForward& args) override;
+  void batch_norm_backward(const BatchNormBackward& args) override;
+  void conv_batch_norm_forward(const Conv2dShape& shape, const Tensor& x, const Tensor& w,
+                               const BatchNormForward& args) override;
+
+  void max_pool_forward(const PoolShape& pool, const Tensor& x, const Tensor& y, const Tensor& argmax) override;
+  void max_pool_backward(const PoolShape& pool, const Tensor& dy, const Tensor& argmax, const Tensor& dx) override;
+  void avg_pool_forward(const PoolShape& pool, const Tensor& x, const Tensor& y) override;
+  void avg_pool_backward(const PoolShape& pool, const Tensor& dy, const Tensor& dx) override;
+  void global_avg_pool_forward(const Tensor& x, const Tensor& y) override;
+  void global_avg_pool_backward(const Tensor& dy, const Tensor& dx) override;
+
+  void linear_forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& y) override;
+  void linear_backward(const Tensor& x, const Tensor& w, const Tensor& dy, const Tensor& dx, const Tensor& dw,
+                       const Tensor& dbias) override;
+  void softmax_cross_entropy(const Tensor& logits, const Tensor& target, float label_smoothing, const Tensor& loss,
+                             const Tensor& dlogits) override;
+
+  void sgd_step(std::span<const SgdParameter> parameters, const SgdStep& step) override;
+
+  std::string export_plans() const override;
+  void import_plans(const std::string& json) override;
+  void set_deterministic(bool on) override;
+
+ private:
+  const kernels::Kernels& kernels() const { return context_.kernels(); }
+  Stream stream() const { return context_.stream(); }
+  Scratch scratch(size_t bytes) { return {allocator_, bytes}; }
+
+  // The filter or matrix in the type of the activations: itself, or a rounded copy that is kept beside it.
+  const void* in_type(const Tensor& w, DType dtype);
+  // Scale and shift of an inference convolution, kept beside gamma.
+  std::shared_ptr<const InferenceScale> inference_scale(const ConvInference& args);
+  // What both forms of the forward pass do once there are partial statistics (null in inference).
+  void normalize(const BatchNormForward& args, float* partials, const kernels::RowParts& parts);
+
+  Context context_;
+  Allocator allocator_;
+  Staging staging_;
+
+  // The optimiser's table and what it was made of.
+  std::vector<kernels::SgdTensor> sgd_tensors_;
+  std::unique_ptr<Scratch> sgd_table_;
+  int64_t sgd_chunks_ = 0;
+};
+
+// As kernels and this backend's operands spell a type. Throws Error(usage) for an integer type.
+kernels::DataType data_type(const char* op, const Tensor& x);
+
+// All but the last axis of x [N,H,W,C] or [N,C].
+inline int64_t rows_of(const Tensor& x) {
+  const int64_t channels = x.size(x.shape().rank() - 1);
+  return channels > 0 ? x.numel() / channels : 0;
+}
+
+template <class T = float>
+T* pointer_or_null(const Tensor& x) {
+  return x.defined() ? x.raw<T>() : nullptr;
+}
+
+}  // namespace engine::cuda

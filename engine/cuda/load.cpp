@@ -1,0 +1,188 @@
+#include "engine/cuda/load.h"
+
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <mutex>
+#include <sstream>
+#include <vector>
+
+#include "engine/cuda/backend.h"
+
+namespace engine::cuda {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kFile = "libengine_cuda.so";
+constexpr const char* kMeanwhile = ", or use --device cpu";
+
+struct Loaded {
+  const kernels::Module* module = nullptr;
+  std::string path, reason;
+};
+
+// The folders where the module may lie, without those that do not exist.
+std::vector<fs::path> places() {
+  std::vector<fs::path> folders;
+  const auto add = [&](const fs::path& folder) {
+    std::error_code error;
+    const fs::path canonical = fs::canonical(folder, error);
+    if (error) return;
+    for (const fs::path& known : folders)
+      if (known == canonical) return;
+    folders.push_back(canonical);
+  };
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error).parent_path();
+  Dl_info self;
+  const fs::path library = dladdr(reinterpret_cast<const void*>(&load_module), &self) != 0
+                               ? fs::path(self.dli_fname).parent_path()
+                               : program;
+  for (const fs::path& folder : {library, program, library / "../lib", program / "../lib"}) add(folder);
+  return folders;
+}
+
+Loaded open(const std::string& path) {
+  void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (handle == nullptr) {
+    const char* error = dlerror();
+    return {.reason = path + " cannot be loaded: " + (error ? error : "no reason given") +
+                      "; install the library that it misses, or build libengine_cuda.so again on this system" +
+                      kMeanwhile};
+  }
+  auto* entry = reinterpret_cast<EngineCudaModule*>(dlsym(handle, "engine_cuda_module"));
+  const kernels::Module* module = entry ? entry() : nullptr;
+  if (module == nullptr || module->abi != kernels::kModuleAbi) {
+    std::ostringstream reason;
+    reason << path << " belongs to another version of this library (interface "
+           << (module ? std::to_string(module->abi) : "unknown") << ", expected " << kernels::kModuleAbi
+           << "); build or install both together" << kMeanwhile;
+    dlclose(handle);
+    return {.reason = reason.str()};
+  }
+  return {.module = module, .path = path};
+}
+
+Loaded find_and_open() {
+  if (const char* named = std::getenv("ENGINE_CUDA_MODULE"); named && *named) return open(named);
+  std::string searched;
+  for (const fs::path& folder : places()) {
+    const fs::path file = folder / kFile;
+    if (fs::exists(file)) return open(file.string());
+    searched += (searched.empty() ? "" : ", ") + folder.string();
+  }
+  // Also the libraries of $ORIGIN's run path, LD_LIBRARY_PATH and ld.so.conf.
+  if (Loaded found = open(kFile); found.module != nullptr) return found;
+  return {.reason = std::string(kFile) + " is missing (searched: " + searched +
+                    " and the system's library path): build with -DENGINE_CUDA=ON on a system with nvcc, or set "
+                    "ENGINE_CUDA_MODULE to the file" +
+                    kMeanwhile};
+}
+
+const Loaded& loaded() {
+  static const Loaded result = find_and_open();
+  return result;
+}
+
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+// Runs the smallest kernel there is: only then is it known that the module holds code for this GPU.
+Status try_kernel(const kernels::Module& module) {
+  const Runtime& runtime = *module.runtime;
+  void* data = nullptr;
+  constexpr int64_t kCount = 64;
+  if (const Status status = runtime.malloc_device(&data, kCount * sizeof(float)); !status.ok()) return status;
+  const bool launched =
+      module.kernels->fill({.y = data, .type = kernels::ElementType::f32, .count = kCount, .value = 1}, Stream{});
+  Status status = runtime.last_error();
+  if (status.ok() && !launched) status = {Problem::other, 0, "the kernel was not launched"};
+  if (status.ok()) status = runtime.stream_synchronize(Stream{});
+  const Status freed = runtime.free_device(data);
+  return status.ok() ? freed : status;
+}
+
+}  // namespace
+
+const kernels::Module* load_module(std::string* reason) {
+  if (loaded().module == nullptr && reason != nullptr) *reason = loaded().reason;
+  return loaded().module;
+}
+
+const std::string& module_path() {
+  return loaded().path;
+}
+
+std::string why_unusable(const kernels::Module& module, int index) {
+  const Runtime& runtime = *module.runtime;
+  kernels::RuntimeVersions versions;
+  (void)runtime.versions(&versions);
+  int count = 0;
+  const Status counted = runtime.device_count(&count);
+  std::ostringstream text;
+  if (counted.problem == Problem::no_driver) {
+    text << "no NVIDIA driver: this build needs one for CUDA " << version_text(versions.runtime)
+         << "; install it (nvidia-smi must run)" << kMeanwhile;
+    return text.str();
+  }
+  if (counted.problem == Problem::old_driver) {
+    text << "the NVIDIA driver is too old: it supports CUDA " << version_text(versions.driver)
+         << ", this build needs CUDA " << version_text(versions.runtime) << "; update the driver" << kMeanwhile;
+    return text.str();
+  }
+  if (counted.problem == Problem::no_device || (counted.ok() && count == 0)) {
+    const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+    text << "no GPU: the driver is there, but shows none to this process; see nvidia-smi";
+    if (visible != nullptr) text << ", and unset CUDA_VISIBLE_DEVICES (now \"" << visible << "\")";
+    text << kMeanwhile;
+    return text.str();
+  }
+  if (!counted.ok()) {
+    text << "counting the GPUs failed: " << counted.text << " (" << runtime.name << " error " << counted.code << "); "
+         << "see nvidia-smi and dmesg" << kMeanwhile;
+    return text.str();
+  }
+  if (index < 0 || index >= count) {
+    text << "there is no GPU " << index << ", this process sees " << count << " (cuda:0"
+         << (count > 1 ? " to cuda:" + std::to_string(count - 1) : "") << ")" << kMeanwhile;
+    return text.str();
+  }
+  kernels::DeviceProperties gpu;
+  Status status = runtime.device_properties(index, &gpu);
+  if (status.ok()) status = runtime.set_device(index);
+  if (status.ok()) status = try_kernel(module);
+  if (status.problem == Problem::no_code_for_device) {
+    text << "no kernel for this GPU: " << gpu.name << " has compute capability " << gpu.major << '.' << gpu.minor
+         << ", libengine_cuda.so was built for " << module.build
+         << "; build it with -DCMAKE_CUDA_ARCHITECTURES=" << gpu.major << gpu.minor << kMeanwhile;
+  } else if (!status.ok()) {
+    text << gpu.name << " does not work: " << status.text << " (" << runtime.name << " error " << status.code
+         << "); see nvidia-smi for who uses it, and dmesg for a fault" << kMeanwhile;
+  }
+  return text.str();
+}
+
+}  // namespace engine::cuda
+
+namespace engine {
+
+Backend* cuda_backend(int index, std::string* reason) {
+  static std::mutex mutex;
+  // Never destroyed: tensors in static storage may outlive any order of destruction.
+  static auto& backends = *new std::map<int, cuda::CudaBackend*>;
+  const std::lock_guard lock(mutex);
+  if (const auto known = backends.find(index); known != backends.end()) return known->second;
+  const kernels::Module* module = cuda::load_module(reason);
+  if (module == nullptr) return nullptr;
+  if (std::string why = cuda::why_unusable(*module, index); !why.empty()) {
+    if (reason != nullptr) *reason = std::move(why);
+    return nullptr;
+  }
+  return backends[index] = new cuda::CudaBackend(*module, {DeviceType::cuda, index});
+}
+
+}  // namespace engine

@@ -1,0 +1,20 @@
+#pragma once
+// Finding and judging the CUDA module. Every reason why there is no GPU to use has a sentence of its own, with what to
+// do about it.
+#include <string>
+
+#include "kernels/module.h"
+
+namespace engine::cuda {
+
+// libengine_cuda.so as $ENGINE_CUDA_MODULE names it, or from the folder of this library or program, lib/ beside that
+// folder, or the system's library path. Null if there is none that fits; `reason` then says why.
+const kernels::Module* load_module(std::string* reason);
+
+// Why device `index` of the module cannot be used; empty if it can.
+std::string why_unusable(const kernels::Module& module, int index);
+
+// Where the module was found, for --doctor; empty without one.
+const std::string& module_path();
+
+}  // namespace engine::cuda
