@@ -1,6 +1,21 @@
 # Device code and its launchers. Each file is compiled by g++ for the emulator (twice: plain, and with the race
 # detector's hooks) and, where there is nvcc, for GPUs.
 set(ENGINE_KERNEL_SOURCES
+  batch_norm.cu
+  batch_norm_backward.cu
+  batch_norm_finalize.cu
+  batch_norm_pool.cu
+  column_sum.cu
+  convert.cu
+  elementwise.cu
+  global_pool.cu
+  images.cu
+  layout.cu
+  linear.cu
+  linear_half.cu
+  loss.cu
+  optimizer.cu
+  pooling.cu
   table.cpp
 )
 list(TRANSFORM ENGINE_KERNEL_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
@@ -34,6 +49,10 @@ set(ENGINE_EMULATOR_SOURCES
   worker.cpp
 )
 set(ENGINE_EMULATOR_RACE_SOURCES
+  race/clock.cpp
+  race/global_memory.cpp
+  race/hooks.cpp
+  race/shared_shadow.cpp
 )
 list(TRANSFORM ENGINE_EMULATOR_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/emulator/)
 list(TRANSFORM ENGINE_EMULATOR_RACE_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/emulator/)

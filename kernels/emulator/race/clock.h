@@ -3,6 +3,7 @@
 // a thread's clock holds the times of all others that it knows to be past. Private to kernels/emulator.
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -40,16 +41,34 @@ struct ThreadClock {
   std::vector<std::pair<const char*, size_t>> guarded;
 };
 
+// What the block learned of another one: an atomic operation read what that one's wrote, which a __threadfence
+// preceded.
+struct Acquisition {
+  uint32_t block;
+  std::shared_ptr<const VectorClock> known;  // the other block's times that are past
+  Stamp when;                                // by which thread of this block
+};
+
 struct BlockClock {
   std::vector<ThreadClock> threads;
-  VectorClock base;  // times that all threads know, from the last barrier of the whole block
+  VectorClock base;  // times before these are past for all threads, since the last barrier of the whole block
   int agents = 0;
+  VectorClock published;  // times that a __threadfence of somebody who knew them made visible to other blocks
+  std::vector<Acquisition> acquisitions;
 };
 
 void begin_block(Block& block);
 
 // __threadfence(): what the thread knows to be past is visible to other blocks that learn of it through an atomic.
 void thread_fence(Thread& thread);
+
+// A new launch: what blocks published is forgotten.
+void begin_launch();
+// An atomic operation on global memory: the thread learns what others published before theirs at this address, and
+// publishes in turn.
+void exchange_through(const void* address, Thread& thread);
+// Has the moment of another block passed, for all that `thread` knows?
+bool ordered_across(uint32_t other_block, Stamp stamp, const Thread& thread);
 
 // Has the moment passed, for all that `thread` knows?
 bool ordered(const Block& block, Stamp stamp, const Thread& thread);

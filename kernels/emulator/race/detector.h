@@ -10,8 +10,6 @@ enum class Access : uint8_t { read, write, atomic };
 // The bytes of shared memory are new and uninitialised.
 void begin_shared(Block& block, size_t offset, size_t bytes);
 
-void begin_launch();
-
 // Any access of `thread` to shared, global or its own memory.
 void access(Thread& thread, const void* address, size_t bytes, Access kind, Origin origin);
 

@@ -12,9 +12,6 @@ void release_global(void* address, size_t bytes);
 
 bool in_global_memory(const void* address);
 
-// A new launch: everything before it is over.
-void begin_global_launch();
-
 void global_access(Thread& thread, const char* address, size_t bytes, Access kind, Origin origin);
 
 // Host code between launches. Only bounds are checked; written bytes count as initialised.
