@@ -21,7 +21,7 @@ kernels::DataType data_type(const char* op, const Tensor& x) {
 }
 
 CudaBackend::CudaBackend(const kernels::Module& module, Device device)
-    : context_(module, device), allocator_(context_), staging_(context_) {}
+    : context_(module, device), allocator_(context_), staging_(context_), plans_(context_) {}
 
 void* CudaBackend::allocate(size_t bytes) {
   return allocator_.allocate(bytes);
@@ -58,8 +58,18 @@ std::string CudaBackend::description() const {
   kernels::RuntimeVersions versions;
   if (context_.runtime().versions(&versions).ok() && versions.driver > 0)
     text << ", CUDA " << versions.runtime / 1000 << '.' << versions.runtime % 1000 / 10 << ", driver for CUDA "
-         << versions.driver / 1000 << '.' << versions.driver % 1000 / 10;
+         << versions.driver / 1000 << '.' << versions.driver % 1000 / 10 << ", " << plans_.library_description();
   return text.str();
+}
+
+std::string CudaBackend::export_plans() const {
+  return plans_.export_json();
+}
+void CudaBackend::import_plans(const std::string& json) {
+  plans_.import_json(json);
+}
+void CudaBackend::set_deterministic(bool on) {
+  plans_.set_deterministic(on);
 }
 
 Layout CudaBackend::activation_layout(const Shape&, DType) const {

@@ -9,6 +9,7 @@
 #include "engine/backend.h"
 #include "engine/cuda/allocator.h"
 #include "engine/cuda/context.h"
+#include "engine/cuda/conv_plan.h"
 #include "engine/cuda/staging.h"
 
 namespace engine::cuda {
@@ -82,12 +83,20 @@ class CudaBackend final : public Backend {
   const void* in_type(const Tensor& w, DType dtype);
   // Scale and shift of an inference convolution, kept beside gamma.
   std::shared_ptr<const InferenceScale> inference_scale(const ConvInference& args);
+  // A convolution by cuDNN, with its workspace.
+  void run_library(const char* op, const LibraryPlan* plan, kernels::LibraryConvolutionData data);
+  // What is recorded into a graph does not run, so it cannot be measured.
+  bool may_measure() const { return !capturing_; }
+  // mean and M2 of the rows of x, into `partials` of batch_norm_parts().
+  void statistics(const Tensor& x, float* partials);
   // What both forms of the forward pass do once there are partial statistics (null in inference).
   void normalize(const BatchNormForward& args, float* partials, const kernels::RowParts& parts);
 
   Context context_;
   Allocator allocator_;
   Staging staging_;
+  ConvPlans plans_;
+  bool capturing_ = false;
 
   // The optimiser's table and what it was made of.
   std::vector<kernels::SgdTensor> sgd_tensors_;

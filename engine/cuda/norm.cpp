@@ -35,17 +35,21 @@ void CudaBackend::normalize(const BatchNormForward& args, float* partials, const
                                                                      stream()));
 }
 
+void CudaBackend::statistics(const Tensor& x, float* partials) {
+  context_.check_launch("batch_norm", kernels().batch_norm_statistics({.type = data_type("batch_norm", x),
+                                                                       .rows = rows_of(x),
+                                                                       .channels = x.size(3),
+                                                                       .x = x.raw(),
+                                                                       .partials = partials},
+                                                                      stream()));
+}
+
 void CudaBackend::batch_norm_forward(const BatchNormForward& args) {
   if (!args.training) return normalize(args, nullptr, {});
-  const int64_t channels = args.x.size(3), rows = rows_of(args.x);
-  const kernels::RowParts parts = kernels().batch_norm_parts(rows, channels);
+  const int64_t channels = args.x.size(3);
+  const kernels::RowParts parts = kernels().batch_norm_parts(rows_of(args.x), channels);
   const Scratch partials = scratch(parts.bytes(channels));
-  context_.check_launch("batch_norm", kernels().batch_norm_statistics({.type = data_type("batch_norm", args.x),
-                                                                       .rows = rows,
-                                                                       .channels = channels,
-                                                                       .x = args.x.raw(),
-                                                                       .partials = partials.as<float>()},
-                                                                      stream()));
+  statistics(args.x, partials.as<float>());
   normalize(args, partials.as<float>(), parts);
 }
 
