@@ -16,6 +16,7 @@ endif()
 add_library(engine_device_code INTERFACE)
 target_compile_options(engine_device_code INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wno-unknown-pragmas>  # #pragma unroll
+  $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20>  # CMake 3.25 knows no CUDA_STANDARD above 17
   "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Werror all-warnings>"
   "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Xptxas -warn-spills>"
   $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo>)
@@ -56,8 +57,6 @@ if(NOT ENGINE_CUDA STREQUAL "OFF")
 endif()
 
 if(ENGINE_WITH_CUDA)
-  set(CMAKE_CUDA_STANDARD 20)
-  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
   if(PROJECT_IS_TOP_LEVEL AND CCACHE AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
     set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
   endif()
