@@ -48,7 +48,7 @@
 namespace engine::kernels::gpu {
 
 // Where the 16-byte chunk at `offset` of a 1024-byte aligned buffer lies after `swizzle`.
-constexpr GPU_DEVICE uint32_t swizzled(Swizzle swizzle, uint32_t offset) {
+__host__ constexpr GPU_DEVICE uint32_t swizzled(Swizzle swizzle, uint32_t offset) {
   const uint32_t mask = (1u << static_cast<uint32_t>(swizzle)) - 1;
   return offset ^ (((offset >> 7) & mask) << 4);
 }
