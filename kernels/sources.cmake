@@ -7,6 +7,18 @@ set(ENGINE_KERNEL_SOURCES
   batch_norm_pool.cu
   column_sum.cu
   convert.cu
+  convolution_dgrad.cu
+  convolution_dgrad_bf16.cu
+  convolution_dgrad_f16.cu
+  convolution_dgrad_f32.cu
+  convolution_fprop.cu
+  convolution_fprop_bf16.cu
+  convolution_fprop_f16.cu
+  convolution_fprop_f32.cu
+  convolution_wgrad.cu
+  convolution_wgrad_bf16.cu
+  convolution_wgrad_f16.cu
+  convolution_wgrad_f32.cu
   elementwise.cu
   global_pool.cu
   images.cu

@@ -1,0 +1,8 @@
+#include "kernels/conv/wgrad.h"
+
+namespace engine::kernels::conv {
+
+template bool dispatch_wgrad<f16>(const BackwardWeightsParams& params, const SplitChoice& split, DataType type,
+                                  Stream stream);
+
+}  // namespace engine::kernels::conv
