@@ -111,7 +111,6 @@ struct BatchNormBackwardFinalize {
   float* partials = nullptr;
   RowParts parts;
   const float* gamma = nullptr;
-  const float* mean = nullptr;
   const float* rstd = nullptr;
   bool training = true;
   float* dgamma = nullptr;
@@ -125,7 +124,7 @@ Cost batch_norm_backward_finalize_cost(const BatchNormBackwardFinalize& args);
 
 // dx = a*dz + b*(x - mean) + c, dz = y > 0 ? dy : 0 (dy if y is null), and the same for a second branch.
 // Moves: dy, y, x and dx (second_x, second_dx) once.
-// Needs: dx may be x or dy (with a second branch: not dy), second_dx may be second_x; pass dresidual as dy and y null
+// Needs: dx may be x or dy, second_dx may be second_x; pass dresidual as dy and y null
 // if it was written. second_* all or none.
 struct BatchNormBackwardApply {
   DataType type = DataType::f32;
