@@ -39,6 +39,7 @@ set(ENGINE_EMULATOR_SOURCES
   barrier.cpp
   context.cpp
   cp_async.cpp
+  global_access.cpp
   launch.cpp
   matrix.cpp
   mbarrier.cpp

@@ -2,9 +2,8 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <mutex>
-#include <new>
-#include <unordered_map>
 
 #include "kernels/emulator/race/global_memory.h"
 #include "kernels/emulator/report.h"
@@ -16,9 +15,11 @@ namespace {
 constexpr size_t kAlignment = 256;
 constexpr int kPoison = 0xff;
 
+using Allocations = std::map<const char*, size_t>;  // bytes by address
+
 struct Arena {
   std::mutex mutex;
-  std::unordered_map<const void*, size_t> sizes;
+  Allocations device, pinned;
   size_t used = 0;
 };
 // Never destroyed: static objects of others may free their memory later.
@@ -41,6 +42,13 @@ void give_back(void* address, size_t bytes) {
   }
 }
 
+bool contains(const Allocations& allocations, const char* address) {
+  auto next = allocations.upper_bound(address);
+  if (next == allocations.begin()) return false;
+  --next;
+  return address <= next->first + next->second;
+}
+
 }  // namespace
 
 Status allocate(void** out, size_t bytes) {
@@ -53,7 +61,7 @@ Status allocate(void** out, size_t bytes) {
   void* address = take(bytes);
   if (address == nullptr) return kOutOfMemory;
   std::memset(address, kPoison, bytes);
-  a.sizes.emplace(address, bytes);
+  a.device.emplace(static_cast<const char*>(address), bytes);
   a.used += bytes;
   *out = address;
   return {};
@@ -63,16 +71,44 @@ Status release(void* address) {
   if (address == nullptr) return {};
   Arena& a = arena();
   const std::lock_guard lock(a.mutex);
-  const auto found = a.sizes.find(address);
-  if (found == a.sizes.end()) {
+  const auto found = a.device.find(static_cast<const char*>(address));
+  if (found == a.device.end()) {
     report(Check::misuse, {}, "free of %p, which is no allocation of the device, or freed already", address);
     return {Problem::other, 1, "invalid value: not the address of an allocation"};
   }
   const size_t bytes = found->second;
   a.used -= bytes;
-  a.sizes.erase(found);
+  a.device.erase(found);
   give_back(address, bytes);
   return {};
+}
+
+Status allocate_pinned(void** out, size_t bytes) {
+  *out = nullptr;
+  if (bytes == 0) return {};
+  if (posix_memalign(out, kAlignment, bytes) != 0) return {Problem::out_of_memory, 2, "out of memory"};
+  Arena& a = arena();
+  const std::lock_guard lock(a.mutex);
+  a.pinned.emplace(static_cast<const char*>(*out), bytes);
+  return {};
+}
+
+Status release_pinned(void* address) {
+  Arena& a = arena();
+  const std::lock_guard lock(a.mutex);
+  if (address != nullptr && a.pinned.erase(static_cast<const char*>(address)) == 0) {
+    report(Check::misuse, {}, "free of %p, which is no pinned memory, or freed already", address);
+    return {Problem::other, 1, "invalid value: not the address of pinned memory"};
+  }
+  std::free(address);
+  return {};
+}
+
+bool is_device_address(const void* address) {
+  Arena& a = arena();
+  const std::lock_guard lock(a.mutex);
+  const char* byte = static_cast<const char*>(address);
+  return contains(a.device, byte) || contains(a.pinned, byte);
 }
 
 Status memory_info(size_t* free, size_t* total) {

@@ -9,6 +9,11 @@ namespace engine::kernels::emulator {
 
 Status allocate(void** out, size_t bytes);
 Status release(void* address);
+// Host memory that the device can read and write.
+Status allocate_pinned(void** out, size_t bytes);
+Status release_pinned(void* address);
+// Of an allocation of either kind, or its end.
+bool is_device_address(const void* address);
 Status memory_info(size_t* free, size_t* total);
 
 // Host code writes, sets or copies device memory: what is initialised follows.

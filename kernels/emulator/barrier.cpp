@@ -6,7 +6,6 @@
 #include "kernels/emulator/barrier_state.h"
 #include "kernels/emulator/report.h"
 #include "kernels/emulator/scheduler.h"
-#include "kernels/emulator/worker.h"
 
 namespace engine::kernels::emulator {
 namespace {
@@ -29,7 +28,7 @@ void complete(Block& block, Barrier& barrier) {
   const auto wake_one = [](Thread* thread) {
     if (thread != current) wake(*thread);
   };
-  if (Worker::here().schedule() == Schedule::reverse) {
+  if (schedule() == Schedule::reverse) {
     std::for_each(barrier.waiting.rbegin(), barrier.waiting.rend(), wake_one);
   } else {
     std::for_each(barrier.waiting.begin(), barrier.waiting.end(), wake_one);

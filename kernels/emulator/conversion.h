@@ -1,7 +1,6 @@
 #pragma once
 // Storage types to float and back, as the GPU converts: to nearest, ties to even.
 #include <cstdint>
-#include <cstring>
 #if defined(__F16C__)
 #include <immintrin.h>
 #endif
@@ -46,17 +45,4 @@ __forceinline__ uint32_t pack2(float x, float y) {
   return gpu::from_float<T>(x).bits | static_cast<uint32_t>(gpu::from_float<T>(y).bits) << 16;
 }
 
-// 16 bytes at once, aligned; ldg16 reads through the read-only path: nobody may write them during the launch.
-__forceinline__ uint4 ldg16(const void* address) {
-  return *static_cast<const uint4*>(address);
-}
-__forceinline__ void stg16(void* address, uint4 value) {
-  *static_cast<uint4*>(address) = value;
-}
-
 }  // namespace engine::kernels::gpu
-
-template <class T>
-__forceinline__ T __ldg(const T* address) {
-  return *address;
-}

@@ -5,6 +5,7 @@
 #include "kernels/emulator/barrier.h"
 #include "kernels/emulator/conversion.h"
 #include "kernels/emulator/cp_async.h"
+#include "kernels/emulator/global_access.h"
 #include "kernels/emulator/intrinsics.h"
 #include "kernels/emulator/language.h"
 #include "kernels/emulator/launch.h"

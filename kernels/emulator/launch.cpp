@@ -5,6 +5,7 @@
 #include <mutex>
 #include <thread>
 
+#include "kernels/emulator/arena.h"
 #include "kernels/emulator/pool.h"
 #include "kernels/emulator/race/detector.h"
 #include "kernels/emulator/report.h"
@@ -69,6 +70,11 @@ Statistics statistics() {
 void reset_statistics() {
   const std::lock_guard lock(launch_mutex);
   total = {};
+}
+
+void check_argument(int number, const void* address, Site site) {
+  if (address != nullptr && !is_device_address(address))
+    report(Check::bounds, site, "argument %d of a kernel is an address that is no memory of the device", number);
 }
 
 bool launch(const gpu::LaunchConfig& config, std::function<void()> body) {

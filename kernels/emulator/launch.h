@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <functional>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include "kernels/emulator/language.h"
@@ -26,6 +27,13 @@ namespace engine::kernels::emulator {
 // refuse this configuration (last_error() of the runtime tells why), or the launch failed on the way.
 bool launch(const gpu::LaunchConfig& config, std::function<void()> body);
 
+// An address that a kernel is given must be of the device's memory, or null.
+void check_argument(int number, const void* address, Site site);
+template <class T>
+void check_argument(int number, const T& value, Site site) {
+  if constexpr (std::is_pointer_v<T>) check_argument(number, static_cast<const void*>(value), site);
+}
+
 }  // namespace engine::kernels::emulator
 
 namespace engine::kernels::gpu {
@@ -34,6 +42,12 @@ namespace engine::kernels::gpu {
 template <class... Parameters, class... Arguments>
 bool launch(void (*kernel)(Parameters...), const LaunchConfig& config, Arguments&&... arguments) {
   std::tuple<Parameters...> values(std::forward<Arguments>(arguments)...);
+  std::apply(
+      [&](const Parameters&... value) {
+        int number = 0;
+        (emulator::check_argument(++number, value, config.site), ...);
+      },
+      values);
   return emulator::launch(config, [kernel, values] { std::apply(kernel, values); });
 }
 

@@ -1,6 +1,5 @@
 #include "kernels/emulator/runtime.h"
 
-#include <cstdlib>
 #include <cstring>
 
 #include "kernels/emulator/arena.h"
@@ -38,14 +37,12 @@ Status free_device(void* data) {
 Status malloc_pinned(void** out, size_t bytes) {
   *out = nullptr;
   if (const Status status = refuse_in_capture(); !status.ok()) return status;
-  if (bytes != 0 && posix_memalign(out, 256, bytes) != 0) return {Problem::out_of_memory, 2, "out of memory"};
-  return {};
+  return allocate_pinned(out, bytes);
 }
 
 Status free_pinned(void* data) {
   if (const Status status = refuse_in_capture(); !status.ok()) return status;
-  std::free(data);
-  return {};
+  return release_pinned(data);
 }
 
 template <auto kCopy>

@@ -3,6 +3,7 @@
 #include <random>
 
 #include "kernels/emulator/block.h"
+#include "kernels/emulator/settings.h"
 
 namespace engine::kernels::emulator {
 
@@ -16,6 +17,8 @@ void wake(Thread& thread);
 // After an error that leaves nothing to go on with: ends the block and the launch.
 [[noreturn]] void abandon_block();
 
+// Of the running block.
+Schedule schedule();
 // Random numbers of the schedule.
 std::mt19937_64& schedule_random();
 

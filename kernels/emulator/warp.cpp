@@ -98,10 +98,12 @@ void meet(unsigned mask, const char* name, void* payload, void (*execute)(WarpOp
     mask &= ~warp.exited;
   }
   WarpOperation& operation = slot_for(warp, mask, name, site);
-  if (operation.name != name)
+  if (operation.name != name) {
     report_pair(Check::divergence, site, operation.site, "another lane", "lanes of a warp meet in %s and in %s", name,
                 operation.name);
-  else if (aligned && operation.site.line != site.line)
+    abandon_block();  // what the others passed means something else
+  }
+  if (aligned && operation.site.line != site.line)
     report_pair(Check::divergence, site, operation.site, "another lane", "lanes of a warp are in different %s", name);
 
   operation.payload[t.lane] = payload;

@@ -21,7 +21,7 @@ namespace {
 
 thread_local std::unique_ptr<Worker> worker_of_this_thread;
 // The same without the check for its construction, for fibers.
-constinit thread_local Worker* running = nullptr;
+constinit thread_local Worker* running __attribute__((tls_model("initial-exec"))) = nullptr;
 
 }  // namespace
 
@@ -35,6 +35,10 @@ void wake(Thread& thread) {
 
 void abandon_block() {
   running->abandon();
+}
+
+Schedule schedule() {
+  return running->schedule();
 }
 
 std::mt19937_64& schedule_random() {

@@ -45,11 +45,17 @@ void report_race(const char* what, const Thread& thread, size_t word, Origin her
               what, word * 4);
 }
 
+// After a report: one is enough.
+void exists_now(Cell& cell, size_t word) {
+  cell.exists = 15;
+  used_words = std::max(used_words, word + 1);
+}
+
 // The block's bytes exist, and no asynchronous copy fills them.
-bool usable(Cell& cell, unsigned mask, const Thread& thread, size_t word, Origin origin, const char* what) {
+bool usable(Cell& cell, unsigned mask, size_t word, Origin origin, const char* what) {
   if ((mask & ~cell.exists) != 0) {
     report(Check::bounds, origin, "%s outside of the block's shared memory: shared memory + %zu", what, word * 4);
-    cell.exists = 15;  // one report is enough
+    exists_now(cell, word);
     return false;
   }
   if ((cell.filling & mask) != 0) {
@@ -60,7 +66,6 @@ bool usable(Cell& cell, unsigned mask, const Thread& thread, size_t word, Origin
     cell.initialised |= static_cast<uint8_t>(mask);
     return false;
   }
-  (void)thread;
   return true;
 }
 
@@ -116,7 +121,7 @@ void begin_shared(Block& block, size_t offset, size_t bytes) {
 void shared_access(Thread& thread, unsigned offset, unsigned bytes, Access kind, Origin origin) {
   for_each_word(offset, bytes, [&](size_t word, unsigned mask) {
     Cell& cell = cells[word];
-    if (!usable(cell, mask, thread, word, origin, kind == Access::read ? "read of" : "write to")) return;
+    if (!usable(cell, mask, word, origin, kind == Access::read ? "read of" : "write to")) return;
     if (kind == Access::read) {
       read(cell, mask, thread, word, origin);
     } else {
@@ -132,7 +137,7 @@ void async_read(Thread& thread, unsigned offset, unsigned bytes, Stamp reader, O
   const std::string reads = std::string(what) + " reads";
   for_each_word(offset, bytes, [&](size_t word, unsigned mask) {
     Cell& cell = cells[word];
-    usable(cell, mask, thread, word, origin, reads.c_str());
+    usable(cell, mask, word, origin, reads.c_str());
     check_initialised(cell, mask, word, origin, reads.c_str());
     Record& writer = cell.writer;
     if ((writer.mask & mask) != 0) {
@@ -158,7 +163,7 @@ void async_write_begin(Thread& thread, unsigned offset, unsigned bytes, Origin o
     if ((mask & ~cell.exists) != 0) {
       report(Check::bounds, origin, "asynchronous copy outside of the block's shared memory: shared memory + %zu",
              word * 4);
-      cell.exists = 15;
+      exists_now(cell, word);
     }
     if (cell.filling != 0)
       report_pair(Check::race, origin, cell.filler, "the other copy",
