@@ -9,6 +9,7 @@
 
 #include "engine/storage.h"
 #include "engine/tensor.h"
+#include "tests/device.h"
 
 namespace engine::testing {
 
@@ -52,7 +53,15 @@ inline Array sparse_integers(int64_t count, uint64_t seed, int64_t nonzero_every
 inline Tensor tensor_of(const Array& values, const Shape& shape, DType dtype = DType::f32,
                         Layout layout = Layout::nhwc) {
   const std::vector<float> singles(values.begin(), values.end());
-  return in_layout(Tensor::from(singles, shape).to(dtype), layout);
+  return in_layout(Tensor::from(singles, shape, test_device()).to(dtype), test_layout(layout));
+}
+
+// Not initialised, on the tested device.
+inline Tensor empty_tensor(const Shape& shape, DType dtype = DType::f32, Layout layout = Layout::nhwc) {
+  return make_tensor(shape, dtype, test_device(), test_layout(layout));
+}
+inline Tensor full_tensor(const Shape& shape, double value, DType dtype = DType::f32) {
+  return Tensor::full(shape, value, {dtype, test_device()});
 }
 
 inline Array array_of(const Tensor& x) {

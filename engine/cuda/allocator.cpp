@@ -35,7 +35,7 @@ void* Allocator::allocate(size_t bytes) {
   if (bytes == 0) return nullptr;
   const size_t size = kOwnSegments ? bytes : round_up(bytes, kAlignment);
   const std::lock_guard lock(mutex_);
-  if (size < bytes) fail_out_of_memory(bytes, {});
+  if (size < bytes) fail_out_of_memory(bytes);
   char* block = take(size);
   stats_.in_use += blocks_[block].bytes;
   stats_.peak = std::max(stats_.peak, stats_.in_use);
@@ -71,7 +71,7 @@ void Allocator::grow(size_t bytes) {
     trim_locked();
     status = context_.runtime().malloc_device(&data, size = exact);
   }
-  if (status.problem == Problem::out_of_memory) fail_out_of_memory(bytes, status);
+  if (status.problem == Problem::out_of_memory) fail_out_of_memory(bytes);
   context_.check("allocating memory", status);
   char* begin = static_cast<char*>(data);
   segments_[begin] = {begin, size, pool_};
@@ -80,7 +80,7 @@ void Allocator::grow(size_t bytes) {
   free_[pool_].insert({size, begin});
 }
 
-void Allocator::fail_out_of_memory(size_t bytes, const Status&) const {
+void Allocator::fail_out_of_memory(size_t bytes) const {
   size_t free = 0, total = 0;
   (void)context_.runtime().memory_info(&free, &total);
   const size_t others = total > free + stats_.reserved ? total - free - stats_.reserved : 0;
@@ -167,9 +167,9 @@ void Allocator::reset_peak() {
   stats_.peak = stats_.in_use;
 }
 
-Allocator::Pool Allocator::begin_pool() {
+Allocator::Pool Allocator::begin_pool(Pool pool) {
   const std::lock_guard lock(mutex_);
-  return pool_ = ++last_pool_;
+  return pool_ = pool != 0 ? pool : ++last_pool_;
 }
 
 void Allocator::end_pool() {

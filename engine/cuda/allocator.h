@@ -36,7 +36,7 @@ class Allocator {
   // A captured graph keeps using the addresses that it saw. Between begin_pool() and end_pool() blocks come from
   // segments of their own, which nobody else gets until free_pool(); they may be released and used again meanwhile.
   using Pool = int;
-  Pool begin_pool();
+  Pool begin_pool(Pool pool = 0);  // 0: a new one
   void end_pool();
   void free_pool(Pool pool);
 
@@ -56,7 +56,7 @@ class Allocator {
   void grow(size_t bytes);
   void insert_free(char* begin, size_t bytes);
   void trim_locked();
-  [[noreturn]] void fail_out_of_memory(size_t bytes, const Status& status) const;
+  [[noreturn]] void fail_out_of_memory(size_t bytes) const;
   Segment& segment_of(const char* address);
 
   const Context& context_;

@@ -148,7 +148,7 @@ std::string why_unusable(const kernels::Module& module, int index) {
   }
   if (index < 0 || index >= count) {
     text << "there is no GPU " << index << ", this process sees " << count << " (cuda:0"
-         << (count > 1 ? " to cuda:" + std::to_string(count - 1) : "") << ")" << kMeanwhile;
+         << (count > 1 ? " to cuda:" + std::to_string(count - 1) : "") << "): name one of those" << kMeanwhile;
     return text.str();
   }
   kernels::DeviceProperties gpu;

@@ -1,5 +1,5 @@
-// Convolutions on the CPU against loops in double precision: every implementation that the library offers for a shape,
-// each direction, f32 and bf16.
+// Convolutions against loops in double precision: each direction in every type; on the CPU every implementation that
+// the library offers for a shape.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -78,7 +78,15 @@ Backend& device() {
   // The choices that tests force must not end up among the user's.
   static const bool isolated = setenv("XDG_CACHE_HOME", ::testing::TempDir().c_str(), 1) == 0;
   EXPECT_TRUE(isolated);
-  return backend(Device{});
+  return backend(test_device());
+}
+
+// The emulator multiplies a thousand times slower than a GPU: images of odd size, whose tiles have rests, say as much.
+Conv2dShape for_device(Conv2dShape s) {
+  if (test_device().type != DeviceType::emulated) return s;
+  s.h = std::min<int64_t>(s.h, 13);
+  s.w = std::min<int64_t>(s.w, 11);
+  return s;
 }
 
 Shape x_shape(const Conv2dShape& s) {
@@ -142,28 +150,34 @@ Array run(ConvDirection id, const Conv2dShape& s, const Operands& o, DType dtype
   const Layout y_layout = device().activation_layout(y_shape(s), dtype);
   const Tensor w = tensor_of(o.w, w_shape(s));
   if (id == ConvDirection::backward_data) {
-    const Tensor dx = make_tensor(x_shape(s), dtype, {}, x_layout);
+    const Tensor dx = empty_tensor(x_shape(s), dtype, x_layout);
     device().conv_backward_data(s, tensor_of(o.dy, y_shape(s), dtype, y_layout), w, dx);
     return array_of(dx);
   }
   if (id == ConvDirection::backward_weights) {
-    const Tensor dw = make_tensor(w_shape(s), DType::f32, {});
+    const Tensor dw = empty_tensor(w_shape(s));
     device().conv_backward_weights(s, tensor_of(o.x, x_shape(s), dtype, x_layout),
                                    tensor_of(o.dy, y_shape(s), dtype, y_layout), dw, {});
     return array_of(dw);
   }
-  const Tensor y = make_tensor(y_shape(s), dtype, {}, y_layout);
+  const Tensor y = empty_tensor(y_shape(s), dtype, y_layout);
   device().conv_forward(s, tensor_of(o.x, x_shape(s), dtype, x_layout), w, {}, y);
   return array_of(y);
 }
 
+std::vector<std::string> implementations(const ConvProblem& problem) {
+  if (!on_cpu()) return {"own"};
+  return cpu::conv_implementations(problem);
+}
+
 void force(const ConvProblem& problem, const std::string& implementation) {
+  if (!on_cpu()) return;
   const nlohmann::json choice = {{"format", "engine-cpu-plans-1"}, {"plans", {{problem.text(), implementation}}}};
   device().import_plans(choice.dump());
 }
 
 bool missing_bf16(DType dtype) {
-  return dtype == DType::bf16 && !cpu::supports_bf16();
+  return on_cpu() && dtype == DType::bf16 && !cpu::supports_bf16();
 }
 
 class ConvTest : public ::testing::TestWithParam<std::tuple<Case, DType>> {
@@ -171,7 +185,7 @@ class ConvTest : public ::testing::TestWithParam<std::tuple<Case, DType>> {
   void check_direction(ConvDirection id) {
     const auto& [test_case, dtype] = GetParam();
     if (missing_bf16(dtype)) GTEST_SKIP() << "this processor has no bf16 instructions";
-    const Conv2dShape& s = test_case.shape;
+    const Conv2dShape s = for_device(test_case.shape);
     set_num_threads(s.macs() < 40'000'000 ? 2 : 1);  // both ways of dividing the work, and no long waits in teams
     const Direction d = direction(id, s);
     const DType result_dtype = id == ConvDirection::backward_weights ? DType::f32 : dtype;
@@ -191,7 +205,7 @@ class ConvTest : public ::testing::TestWithParam<std::tuple<Case, DType>> {
                                  .dtype = dtype,
                                  .x = device().activation_layout(x_shape(s), dtype),
                                  .y = device().activation_layout(y_shape(s), dtype)};
-    const std::vector<std::string> names = cpu::conv_implementations(problem);
+    const std::vector<std::string> names = implementations(problem);
     ASSERT_FALSE(names.empty());
     for (const std::string& name : names) {
       SCOPED_TRACE(name);
@@ -216,7 +230,7 @@ TEST_P(ConvTest, BackwardWeights) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, ConvTest,
-                         ::testing::Combine(::testing::ValuesIn(kCases), ::testing::Values(DType::f32, DType::bf16)),
+                         ::testing::Combine(::testing::ValuesIn(kCases), ::testing::ValuesIn(activation_types())),
                          [](const auto& instance) {
                            return std::string(std::get<0>(instance.param).name) + "_" +
                                   name_of(std::get<1>(instance.param));
@@ -227,7 +241,7 @@ const Conv2dShape kSmall = {.n = 2, .h = 8, .w = 8, .c = 32, .k = 16, .r = 3, .s
 TEST(Conv, AddsTheBias) {
   const Array x = normal_array(x_shape(kSmall).numel(), DType::f32, 1);
   const Array w = normal_array(w_shape(kSmall).numel(), DType::f32, 2), bias = normal_array(16, DType::f32, 3);
-  const Tensor y = make_activation(y_shape(kSmall), DType::f32, {});
+  const Tensor y = make_activation(y_shape(kSmall), DType::f32, test_device());
   device().conv_forward(kSmall, tensor_of(x, x_shape(kSmall)), tensor_of(w, w_shape(kSmall)), tensor_of(bias, {16}), y);
   Expected expected = reference(direction(ConvDirection::forward, kSmall), kSmall, {x, w, {}}, {});
   for (size_t i = 0; i < expected.value.size(); ++i) {
@@ -240,7 +254,7 @@ TEST(Conv, AddsTheBias) {
 TEST(Conv, SumsTheGradientOfTheBias) {
   const Array x = normal_array(x_shape(kSmall).numel(), DType::f32, 1);
   const Array dy = normal_array(y_shape(kSmall).numel(), DType::f32, 2);
-  const Tensor dw = make_tensor(w_shape(kSmall), DType::f32, {}), dbias = make_tensor({16}, DType::f32, {});
+  const Tensor dw = empty_tensor(w_shape(kSmall)), dbias = empty_tensor({16});
   device().conv_backward_weights(kSmall, tensor_of(x, x_shape(kSmall)), tensor_of(dy, y_shape(kSmall)), dw, dbias);
   EXPECT_TRUE(close_to(array_of(dbias), channel_sums(dy, 16), DType::f32, {16}));
 }
@@ -252,8 +266,9 @@ struct InferenceCase {
 
 class ConvInferenceTest : public ::testing::TestWithParam<std::tuple<InferenceCase, DType>> {};
 
-// The folded filter is what enters the product: it is rounded to the tested type, like any other input.
-TEST_P(ConvInferenceTest, FoldsTheNormalisation) {
+// What enters the product is rounded to the tested type, like any other input: on the CPU the filter with the scale
+// folded in, on a GPU the filter, whose product is scaled in f32.
+TEST_P(ConvInferenceTest, AppliesTheNormalisation) {
   const auto& [c, dtype] = GetParam();
   if (missing_bf16(dtype)) GTEST_SKIP() << "this processor has no bf16 instructions";
   const Conv2dShape& s = kSmall;
@@ -274,13 +289,14 @@ TEST_P(ConvInferenceTest, FoldsTheNormalisation) {
                         .eps = 1e-5f,
                         .residual = {},
                         .relu = c.relu,
-                        .y = make_tensor(y_shape(s), dtype, {}, layout)};
+                        .y = empty_tensor(y_shape(s), dtype, layout)};
   const auto expect = [&](const Array& some_beta) {
     Array folded = w;
     const int64_t row = w_shape(s).numel() / 16;
     for (size_t i = 0; i < folded.size(); ++i) {
       const size_t k = i / static_cast<size_t>(row);
-      folded[i] = rounded(w[i] * gamma[k] / std::sqrt(var[k] + double{1e-5f}), dtype);
+      const double scale = gamma[k] / std::sqrt(var[k] + double{1e-5f});
+      folded[i] = on_cpu() ? rounded(w[i] * scale, dtype) : rounded(w[i], dtype) * scale;
     }
     Expected expected = reference(direction(ConvDirection::forward, s), s, {x, folded, {}}, {});
     for (size_t i = 0; i < expected.value.size(); ++i) {
@@ -312,13 +328,13 @@ INSTANTIATE_TEST_SUITE_P(Conv, ConvInferenceTest,
                                                               InferenceCase{"residual", false, true, false, false},
                                                               InferenceCase{"residual_relu", false, true, false, true},
                                                               InferenceCase{"in_place", false, true, true, true}),
-                                            ::testing::Values(DType::f32, DType::bf16)),
+                                            ::testing::ValuesIn(activation_types())),
                          [](const auto& instance) {
                            return std::string(std::get<0>(instance.param).name) + "_" +
                                   name_of(std::get<1>(instance.param));
                          });
 
-TEST(ConvPlan, IsBitEqualFromRunToRun) {
+TEST(Conv, IsBitEqualFromRunToRun) {
   const Conv2dShape s = {.n = 2, .h = 14, .w = 14, .c = 64, .k = 64, .r = 3, .s = 3, .padding = 1};
   const Operands o = {normal_array(x_shape(s).numel(), DType::f32, 1), normal_array(w_shape(s).numel(), DType::f32, 2),
                       normal_array(y_shape(s).numel(), DType::f32, 3)};
@@ -326,7 +342,8 @@ TEST(ConvPlan, IsBitEqualFromRunToRun) {
     EXPECT_EQ(run(id, s, o, DType::f32), run(id, s, o, DType::f32));
 }
 
-TEST(ConvPlan, ChoicesComeBackFromTheirText) {
+TEST(CpuConvPlan, ChoicesComeBackFromTheirText) {
+  if (!on_cpu()) GTEST_SKIP() << "about the cpu";
   const ConvProblem problem = {.shape = kSmall, .x = Layout::blocked16, .y = Layout::blocked16};
   const auto names = cpu::conv_implementations(problem);
   ASSERT_GT(names.size(), 1u);
@@ -337,7 +354,8 @@ TEST(ConvPlan, ChoicesComeBackFromTheirText) {
   EXPECT_EQ(others.find(problem, {}).name(), names[1]);
 }
 
-TEST(ConvPlan, AChoiceThatIsNotOfferedIsMadeAnew) {
+TEST(CpuConvPlan, AChoiceThatIsNotOfferedIsMadeAnew) {
+  if (!on_cpu()) GTEST_SKIP() << "about the cpu";
   device();
   const ConvProblem problem = {.shape = kSmall, .x = Layout::blocked16, .y = Layout::blocked16};
   const Tensor x = Tensor::zeros(x_shape(kSmall)), w = Tensor::zeros(w_shape(kSmall)),
@@ -349,7 +367,8 @@ TEST(ConvPlan, AChoiceThatIsNotOfferedIsMadeAnew) {
   EXPECT_THAT(cpu::conv_implementations(problem), ::testing::Contains(name));
 }
 
-TEST(ConvPlan, RefusesOtherText) {
+TEST(CpuConvPlan, RefusesOtherText) {
+  if (!on_cpu()) GTEST_SKIP() << "about the cpu";
   cpu::ConvPlans plans;
   for (const char* text : {"", "{", "{}", R"({"format": "engine-cpu-plans-2", "plans": {}})", R"([1])"}) {
     try {
@@ -362,7 +381,8 @@ TEST(ConvPlan, RefusesOtherText) {
   }
 }
 
-TEST(ConvPlan, DeterministicChoosesTheSameWithoutMeasuring) {
+TEST(CpuConvPlan, DeterministicChoosesTheSameWithoutMeasuring) {
+  if (!on_cpu()) GTEST_SKIP() << "about the cpu";
   const ConvProblem problem = {.shape = {.n = 2, .h = 14, .w = 14, .c = 64, .k = 64, .r = 3, .s = 3, .padding = 1},
                                .x = Layout::blocked16,
                                .y = Layout::blocked16};
@@ -376,7 +396,8 @@ TEST(ConvPlan, DeterministicChoosesTheSameWithoutMeasuring) {
   }());
 }
 
-TEST(ConvPlan, ACorruptFileCostsOnlyAMeasurement) {
+TEST(CpuConvPlan, ACorruptFileCostsOnlyAMeasurement) {
+  if (!on_cpu()) GTEST_SKIP() << "about the cpu";
   device();
   const std::filesystem::path path = cpu::plan_cache_path();
   std::filesystem::create_directories(path.parent_path());

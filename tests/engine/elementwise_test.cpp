@@ -1,4 +1,4 @@
-// Elementwise operations, conversions and the parameter-free shortcut on the CPU.
+// Elementwise operations, conversions and the parameter-free shortcut.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -28,7 +28,7 @@ class ElementwiseTest : public ::testing::TestWithParam<DType> {
     Array expected(x);
     for (double& v : expected) v = f(v);
     const Tensor y = make(x);
-    backend({}).unary(op, y, y);
+    backend(test_device()).unary(op, y, y);
     EXPECT_TRUE(close_to(array_of(y), Expected::elementwise(expected), dtype(), y.shape()));
   }
   template <class F>
@@ -42,9 +42,9 @@ class ElementwiseTest : public ::testing::TestWithParam<DType> {
       by_one.magnitude[i] = std::abs(by_one.value[i]) + std::abs(a[i]) + std::abs(b[0]);
     }
     const Tensor y = make(a);
-    backend({}).binary(op, y, make(b), y);
+    backend(test_device()).binary(op, y, make(b), y);
     EXPECT_TRUE(close_to(array_of(y), expected, dtype(), y.shape()));
-    backend({}).binary(op, make(a), make({b[0]}), y);
+    backend(test_device()).binary(op, make(a), make({b[0]}), y);
     EXPECT_TRUE(close_to(array_of(y), by_one, dtype(), y.shape()));
   }
 };
@@ -83,7 +83,7 @@ TEST_P(ElementwiseTest, Divide) {
     expected[i] = a[i] / b[i];
   }
   const Tensor y = make(a);
-  backend({}).binary(BinaryOp::divide, y, make(b), y);
+  backend(test_device()).binary(BinaryOp::divide, y, make(b), y);
   EXPECT_TRUE(close_to(array_of(y), Expected::elementwise(expected), dtype(), y.shape()));
 }
 
@@ -95,25 +95,25 @@ TEST_P(ElementwiseTest, Affine) {
     expected.magnitude[i] = std::abs(0.5 * x[i]) + 3;
   }
   const Tensor y = make(x);
-  backend({}).affine(y, 0.5f, 3, y);
+  backend(test_device()).affine(y, 0.5f, 3, y);
   EXPECT_TRUE(close_to(array_of(y), expected, dtype(), y.shape()));
 }
 
 TEST_P(ElementwiseTest, Fill) {
   const Tensor y = make(normals(1));
-  backend({}).fill(y, 1.25);
+  backend(test_device()).fill(y, 1.25);
   EXPECT_EQ(array_of(y), Array(static_cast<size_t>(kCount), 1.25));
 }
 
 TEST_P(ElementwiseTest, SumInAFixedOrder) {
   const Array x = normals(1);
-  const Tensor y = Tensor::empty({});
+  const Tensor y = empty_tensor({});
   const Expected sum = channel_sums(x, 1);
   std::vector<double> results;
   const int threads = num_threads();
   for (const int count : {1, 2, 3}) {
     set_num_threads(count);
-    backend({}).sum(make(x), y);
+    backend(test_device()).sum(make(x), y);
     results.push_back(y.item());
     EXPECT_TRUE(close_to({y.item()}, sum, DType::f32, {}));
   }
@@ -135,18 +135,19 @@ TEST_P(ReluTest, AddAndItsGradient) {
     if (!(sum[i] > 0)) masked[i] = 0;
   }
   const Tensor y = tensor_of(a, shape, GetParam()), dx = tensor_of(b, shape, GetParam());
-  backend({}).add_relu(y, tensor_of(b, shape, GetParam()), y);
+  backend(test_device()).add_relu(y, tensor_of(b, shape, GetParam()), y);
   EXPECT_TRUE(equal_to(array_of(y), sum, shape));
-  backend({}).relu_backward(dx, y, dx);
+  backend(test_device()).relu_backward(dx, y, dx);
   EXPECT_TRUE(equal_to(array_of(dx), masked, shape));
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, ReluTest, ::testing::Values(DType::f32, DType::bf16), kDTypeName);
+INSTANTIATE_TEST_SUITE_P(Types, ReluTest, ::testing::ValuesIn(activation_types()), kDTypeName);
 
 TEST(Elementwise, RefusesArithmeticInHalfPrecisionWhereItHasNone) {
+  if (!on_cpu()) GTEST_SKIP() << "about the cpu: GPUs have it";
   const Tensor half = tensor_of(Array(4, 1.0), {4}, DType::f16);
   try {
-    backend({}).add_relu(half, half, half);
+    backend(test_device()).add_relu(half, half, half);
     ADD_FAILURE() << "f16 was accepted";
   } catch (const Error& e) {
     EXPECT_STREQ(e.what(), "elementwise: f16 on the cpu, expected f32 or bf16; convert with to(DType::f32)");
@@ -157,7 +158,7 @@ TEST(Convert, RoundsLikeScalarsInEveryType) {
   std::vector<float> values = {
       0, -0.0f, 1, -1.5f, 255, 256, 3.14159f, 1e-40f, 65504, 1e38f, std::numeric_limits<float>::infinity()};
   while (values.size() < 40) values.push_back(values.back() == 0 ? 1 : 1.0f / static_cast<float>(values.size()) + 1);
-  const Tensor x = Tensor::from(values, {static_cast<int64_t>(values.size())});
+  const Tensor x = Tensor::from(values, {static_cast<int64_t>(values.size())}, test_device());
   const auto bits = x.to(DType::bf16).to_vector<bf16>();
   for (size_t i = 0; i < values.size(); ++i) EXPECT_EQ(bits[i].bits, kernels::from_float<bf16>(values[i]).bits) << i;
   const auto back = x.to(DType::bf16).to(DType::f32).to_vector<float>();
@@ -167,19 +168,20 @@ TEST(Convert, RoundsLikeScalarsInEveryType) {
 }
 
 TEST(Convert, KeepsANotANumberInBf16) {
-  const Tensor x = Tensor::from(std::vector<float>(20, std::nanf("")), {20});
+  const Tensor x = Tensor::from(std::vector<float>(20, std::nanf("")), {20}, test_device());
   for (const bf16 v : x.to(DType::bf16).to_vector<bf16>()) EXPECT_TRUE(std::isnan(kernels::to_float(v)));
 }
 
 TEST(Convert, LimitsIntegers) {
-  const Tensor x = Tensor::from(std::vector<float>{-3, 0.9f, 2.7f, 254.5f, 300, std::nanf("")}, {6});
+  const Tensor x = Tensor::from(std::vector<float>{-3, 0.9f, 2.7f, 254.5f, 300, std::nanf("")}, {6}, test_device());
   EXPECT_EQ(x.to(DType::u8).to_vector<uint8_t>(), (std::vector<uint8_t>{0, 0, 2, 254, 255, 0}));
   EXPECT_EQ(x.to(DType::i64).to_vector<int64_t>(), (std::vector<int64_t>{-3, 0, 2, 254, 300, 0}));
-  EXPECT_EQ(Tensor::from(std::vector<int64_t>{-1, 7, 1000}, {3}).to(DType::u8).to_vector<uint8_t>(),
+  EXPECT_EQ(Tensor::from(std::vector<int64_t>{-1, 7, 1000}, {3}, test_device()).to(DType::u8).to_vector<uint8_t>(),
             (std::vector<uint8_t>{0, 7, 255}));
 }
 
 TEST(Convert, BlockedLayoutPutsSixteenChannelsTogether) {
+  if (!on_cpu()) GTEST_SKIP() << "about the cpu's private layout";
   const Shape shape = {2, 3, 5, 32};
   Array values(static_cast<size_t>(shape.numel()));
   for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<double>(i);
@@ -195,8 +197,8 @@ TEST(Convert, BlockedLayoutPutsSixteenChannelsTogether) {
 TEST(Convert, ChangesTypeAndLayoutAtOnce) {
   const Shape shape = {1, 4, 4, 16};
   const Array values = normal_array(shape.numel(), DType::bf16, 1);
-  const Tensor y = make_tensor(shape, DType::bf16, {}, Layout::blocked16);
-  backend({}).convert(tensor_of(values, shape), y);
+  const Tensor y = empty_tensor(shape, DType::bf16, Layout::blocked16);
+  backend(test_device()).convert(tensor_of(values, shape), y);
   EXPECT_EQ(array_of(y), values);
 }
 
@@ -204,10 +206,10 @@ TEST(NormalizeImages, ScalesEachChannel) {
   std::vector<uint8_t> pixels(2 * 3 * 4 * 3);
   for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(i * 7);
   const std::vector<float> mean = {0.485f, 0.456f, 0.406f}, deviation = {0.229f, 0.224f, 0.225f};
-  const Tensor x = Tensor::from(pixels, {2, 3, 4, 3});
+  const Tensor x = Tensor::from(pixels, {2, 3, 4, 3}, test_device());
   for (const DType dtype : kFloats) {
-    const Tensor y = make_tensor(x.shape(), dtype, {});
-    backend({}).normalize_images(x, mean, deviation, y);
+    const Tensor y = empty_tensor(x.shape(), dtype);
+    backend(test_device()).normalize_images(x, mean, deviation, y);
     Expected expected{Array(pixels.size()), Array(pixels.size()), 1};
     for (size_t i = 0; i < pixels.size(); ++i) {
       expected.value[i] = (pixels[i] / 255.0 - double{mean[i % 3]}) / double{deviation[i % 3]};
@@ -238,11 +240,11 @@ TEST_P(SubsampleTest, CopiesForwardAndBack) {
     y[static_cast<size_t>(i)] = x[static_cast<size_t>(from)];
     dx[static_cast<size_t>(from)] = dy[static_cast<size_t>(i)];
   }
-  const Tensor result = make_tensor(c.y, DType::f32, {}, c.y_layout),
-               gradient = make_tensor(c.x, DType::f32, {}, c.x_layout);
-  backend({}).subsample_pad(tensor_of(x, c.x, DType::f32, c.x_layout), c.stride, c.before, result);
+  const Tensor result = empty_tensor(c.y, DType::f32, c.y_layout), gradient = empty_tensor(c.x, DType::f32, c.x_layout);
+  backend(test_device()).subsample_pad(tensor_of(x, c.x, DType::f32, c.x_layout), c.stride, c.before, result);
   EXPECT_TRUE(equal_to(array_of(result), y, c.y));
-  backend({}).subsample_pad_backward(tensor_of(dy, c.y, DType::f32, c.y_layout), c.stride, c.before, gradient);
+  backend(test_device())
+      .subsample_pad_backward(tensor_of(dy, c.y, DType::f32, c.y_layout), c.stride, c.before, gradient);
   EXPECT_TRUE(equal_to(array_of(gradient), dx, c.x));
 }
 

@@ -21,7 +21,8 @@ class LinearTest : public ::testing::TestWithParam<std::tuple<Case, DType>> {
  protected:
   void SetUp() override {
     const auto& [c, type] = GetParam();
-    if (type == DType::bf16 && !cpu::supports_bf16()) GTEST_SKIP() << "this processor has no bf16 instructions";
+    if (on_cpu() && type == DType::bf16 && !cpu::supports_bf16())
+      GTEST_SKIP() << "this processor has no bf16 instructions";
     dtype = type;
     n = c.n, in = c.c, out = c.k;
   }
@@ -53,8 +54,8 @@ TEST_P(LinearTest, Forward) {
   check(
       dtype, {n, out},
       [&](const Array& x, const Array& w, const Array&) {
-        const Tensor y = make_tensor({n, out}, dtype, {});
-        backend({}).linear_forward(activation(x, in), tensor_of(w, {out, in}), tensor_of(bias, {out}), y);
+        const Tensor y = empty_tensor({n, out}, dtype);
+        backend(test_device()).linear_forward(activation(x, in), tensor_of(w, {out, in}), tensor_of(bias, {out}), y);
         return array_of(y);
       },
       [&](const Array& x, const Array& w, const Array&) {
@@ -68,8 +69,9 @@ TEST_P(LinearTest, BackwardData) {
   check(
       dtype, {n, in},
       [&](const Array& x, const Array& w, const Array& dy) {
-        const Tensor dx = make_tensor({n, in}, dtype, {});
-        backend({}).linear_backward(activation(x, in), tensor_of(w, {out, in}), activation(dy, out), dx, {}, {});
+        const Tensor dx = empty_tensor({n, in}, dtype);
+        backend(test_device())
+            .linear_backward(activation(x, in), tensor_of(w, {out, in}), activation(dy, out), dx, {}, {});
         return array_of(dx);
       },
       [&](const Array&, const Array& w, const Array& dy) { return product(n, out, in, at(dy, out), at(w, in)); });
@@ -79,8 +81,9 @@ TEST_P(LinearTest, BackwardWeights) {
   check(
       DType::f32, {out, in},
       [&](const Array& x, const Array& w, const Array& dy) {
-        const Tensor dw = Tensor::empty({out, in});
-        backend({}).linear_backward(activation(x, in), tensor_of(w, {out, in}), activation(dy, out), {}, dw, {});
+        const Tensor dw = empty_tensor({out, in});
+        backend(test_device())
+            .linear_backward(activation(x, in), tensor_of(w, {out, in}), activation(dy, out), {}, dw, {});
         return array_of(dw);
       },
       [&](const Array& x, const Array&, const Array& dy) {
@@ -92,8 +95,9 @@ TEST_P(LinearTest, BackwardBias) {
   check(
       DType::f32, {out},
       [&](const Array& x, const Array& w, const Array& dy) {
-        const Tensor dbias = Tensor::empty({out});
-        backend({}).linear_backward(activation(x, in), tensor_of(w, {out, in}), activation(dy, out), {}, {}, dbias);
+        const Tensor dbias = empty_tensor({out});
+        backend(test_device())
+            .linear_backward(activation(x, in), tensor_of(w, {out, in}), activation(dy, out), {}, {}, dbias);
         return array_of(dbias);
       },
       [&](const Array&, const Array&, const Array& dy) { return channel_sums(dy, out); });
@@ -103,7 +107,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, LinearTest,
                          ::testing::Combine(::testing::Values(Case{"imagenet", 8, 512, 1000},
                                                               Case{"cifar", 128, 64, 10}, Case{"one", 1, 16, 2},
                                                               Case{"odd", 3, 37, 5}),
-                                            ::testing::Values(DType::f32, DType::bf16)),
+                                            ::testing::ValuesIn(activation_types())),
                          [](const auto& instance) {
                            return std::string(std::get<0>(instance.param).name) + "_" +
                                   name_of(std::get<1>(instance.param));
@@ -111,12 +115,13 @@ INSTANTIATE_TEST_SUITE_P(Shapes, LinearTest,
 
 // In a process of its own, where the library believes that it runs on an older processor.
 TEST(Bf16DeathTest, IsRefusedWithoutItsInstructions) {
+  if (!on_cpu()) GTEST_SKIP() << "about the cpu";
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   const auto multiply = [] {
     setenv("DNNL_MAX_CPU_ISA", "AVX2", 1);
     const Tensor x = make_tensor({1, 16}, DType::bf16, {}), y = make_tensor({1, 2}, DType::bf16, {});
     try {
-      backend({}).linear_forward(x, Tensor::zeros({2, 16}), {}, y);
+      backend(test_device()).linear_forward(x, Tensor::zeros({2, 16}), {}, y);
     } catch (const Error& e) {
       std::fputs(e.what(), stderr);
       std::exit(static_cast<int>(e.kind()));

@@ -22,9 +22,10 @@ class SoftmaxLossTest : public ::testing::TestWithParam<std::tuple<Case, DType>>
   void check(const Tensor& target, const Array& soft) const {
     const auto& [c, dtype] = GetParam();
     const Array logits = normal_array(c.n * c.k, dtype, 1, 0, c.scale);
-    const Tensor loss = Tensor::empty({}), dlogits = make_tensor({c.n, c.k}, dtype, {});
-    backend({}).softmax_cross_entropy(tensor_of(logits, {c.n, c.k}, dtype), target, static_cast<float>(c.smoothing),
-                                      loss, dlogits);
+    const Tensor loss = empty_tensor({}), dlogits = empty_tensor({c.n, c.k}, dtype);
+    backend(test_device())
+        .softmax_cross_entropy(tensor_of(logits, {c.n, c.k}, dtype), target, static_cast<float>(c.smoothing), loss,
+                               dlogits);
     const SoftmaxLoss expected(logits, soft, c.n, static_cast<double>(static_cast<float>(c.smoothing)));
     EXPECT_TRUE(close_to(array_of(loss), Expected::elementwise({expected.loss}), DType::f32, {}));
     // softmax - target: the terms, not their difference, carry the rounding.
@@ -42,7 +43,7 @@ TEST_P(SoftmaxLossTest, Labels) {
     labels[static_cast<size_t>(i)] = i * 7 % c.k;
     soft[static_cast<size_t>(i * c.k + i * 7 % c.k)] = 1;
   }
-  check(Tensor::from(labels, {c.n}), soft);
+  check(Tensor::from(labels, {c.n}, test_device()), soft);
 }
 
 TEST_P(SoftmaxLossTest, SoftTargets) {
@@ -56,22 +57,24 @@ INSTANTIATE_TEST_SUITE_P(
     Shapes, SoftmaxLossTest,
     ::testing::Combine(::testing::Values(Case{"cifar", 16, 10, 0, 1}, Case{"smoothed", 8, 1000, 0.1, 3},
                                          Case{"large_logits", 4, 5, 0, 200}, Case{"one", 1, 2, 0.2, 1}),
-                       ::testing::Values(DType::f32, DType::bf16)),
+                       ::testing::ValuesIn(activation_types())),
     [](const auto& instance) {
       return std::string(std::get<0>(instance.param).name) + "_" + name_of(std::get<1>(instance.param));
     });
 
 TEST(SoftmaxLoss, NeedsNoGradient) {
-  const Tensor loss = Tensor::empty({});
-  backend({}).softmax_cross_entropy(Tensor::zeros({4, 10}), Tensor::from(std::vector<int64_t>{0, 1, 2, 3}, {4}), 0,
-                                    loss, {});
+  const Tensor loss = empty_tensor({});
+  backend(test_device())
+      .softmax_cross_entropy(full_tensor({4, 10}, 0),
+                             Tensor::from(std::vector<int64_t>{0, 1, 2, 3}, {4}, test_device()), 0, loss, {});
   EXPECT_FLOAT_EQ(static_cast<float>(loss.item()), std::log(10.0f));
 }
 
 TEST(SoftmaxLoss, ShowsANotANumber) {
-  const Tensor loss = Tensor::empty({});
-  const Tensor logits = Tensor::from(std::vector<float>{1, std::nanf(""), 3}, {1, 3});
-  backend({}).softmax_cross_entropy(logits, Tensor::from(std::vector<int64_t>{0}, {1}), 0, loss, {});
+  const Tensor loss = empty_tensor({});
+  const Tensor logits = Tensor::from(std::vector<float>{1, std::nanf(""), 3}, {1, 3}, test_device());
+  backend(test_device())
+      .softmax_cross_entropy(logits, Tensor::from(std::vector<int64_t>{0}, {1}, test_device()), 0, loss, {});
   EXPECT_TRUE(std::isnan(loss.item()));
 }
 

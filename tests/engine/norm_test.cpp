@@ -1,4 +1,4 @@
-// Batch normalisation on the CPU against double precision, in both layouts.
+// Batch normalisation against double precision, in both layouts.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -51,17 +51,17 @@ class BatchNormTest : public ::testing::TestWithParam<std::tuple<Case, DType>> {
             .beta = parameter(beta),
             .residual = with_residual ? activation(residual) : Tensor{},
             .relu = relu,
-            .running_mean = Tensor::full({channels}, 0.5),
-            .running_var = Tensor::full({channels}, 2),
+            .running_mean = full_tensor({channels}, 0.5),
+            .running_var = full_tensor({channels}, 2),
             .mean_shift = {},
-            .y = make_tensor(shape, dtype, {}, layout),
-            .mean = Tensor::empty({channels}),
-            .rstd = Tensor::empty({channels})};
+            .y = empty_tensor(shape, dtype, layout),
+            .mean = empty_tensor({channels}),
+            .rstd = empty_tensor({channels})};
   }
 
   void check_forward(bool with_residual, bool relu) {
     const BatchNormForward args = forward_args(with_residual, relu);
-    backend({}).batch_norm_forward(args);
+    backend(test_device()).batch_norm_forward(args);
     const BatchNormReference expected(x, gamma, beta, with_residual ? residual : Array{}, relu, double{1e-5f});
     EXPECT_TRUE(close_to(array_of(args.y), expected.y, dtype, shape));
     const Expected mean{expected.mean, expected.mean_abs, shape.numel() / channels};
@@ -80,7 +80,7 @@ class BatchNormTest : public ::testing::TestWithParam<std::tuple<Case, DType>> {
   void check_backward(bool relu, bool with_residual, bool training) {
     BatchNormForward forward = forward_args(with_residual, relu);
     forward.training = training;
-    backend({}).batch_norm_forward(forward);
+    backend(test_device()).batch_norm_forward(forward);
     BatchNormBackward args = {.dy = activation(dy),
                               .y = relu ? forward.y : Tensor{},
                               .x = forward.x,
@@ -88,11 +88,11 @@ class BatchNormTest : public ::testing::TestWithParam<std::tuple<Case, DType>> {
                               .mean = forward.mean,
                               .rstd = forward.rstd,
                               .training = training,
-                              .dx = make_tensor(shape, dtype, {}, layout),
-                              .dgamma = Tensor::empty({channels}),
-                              .dbeta = Tensor::empty({channels}),
-                              .dresidual = with_residual ? make_tensor(shape, dtype, {}, layout) : Tensor{}};
-    backend({}).batch_norm_backward(args);
+                              .dx = empty_tensor(shape, dtype, layout),
+                              .dgamma = empty_tensor({channels}),
+                              .dbeta = empty_tensor({channels}),
+                              .dresidual = with_residual ? empty_tensor(shape, dtype, layout) : Tensor{}};
+    backend(test_device()).batch_norm_backward(args);
     const BatchNormGradients expected(dy, relu ? array_of(forward.y) : Array{}, x, gamma, array_of(forward.mean),
                                       array_of(forward.rstd), training);
     EXPECT_TRUE(close_to(array_of(args.dx), expected.dx, dtype, shape));
@@ -141,7 +141,7 @@ TEST_P(BatchNormTest, BackwardWithFixedStatistics) {
 TEST_P(BatchNormTest, FixedStatisticsAreUsedAndKept) {
   BatchNormForward args = forward_args(false, false);
   args.training = false;
-  backend({}).batch_norm_forward(args);
+  backend(test_device()).batch_norm_forward(args);
   Expected expected = Expected::elementwise(x);
   for (size_t i = 0; i < x.size(); ++i) {
     const size_t k = i % static_cast<size_t>(channels);
@@ -160,7 +160,7 @@ TEST_P(BatchNormTest, DoesNotDependOnTheNumberOfThreads) {
   for (const int count : {1, 2, 3}) {
     set_num_threads(count);
     const BatchNormForward args = forward_args(true, true);
-    backend({}).batch_norm_forward(args);
+    backend(test_device()).batch_norm_forward(args);
     results.push_back(array_of(args.y));
   }
   set_num_threads(threads);
@@ -169,7 +169,7 @@ TEST_P(BatchNormTest, DoesNotDependOnTheNumberOfThreads) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Layouts, BatchNormTest,
-                         ::testing::Combine(::testing::ValuesIn(kCases), ::testing::Values(DType::f32, DType::bf16)),
+                         ::testing::Combine(::testing::ValuesIn(kCases), ::testing::ValuesIn(activation_types())),
                          [](const auto& instance) {
                            return std::string(std::get<0>(instance.param).name) + "_" +
                                   name_of(std::get<1>(instance.param));
@@ -182,35 +182,37 @@ TEST(BatchNorm, WritesInPlace) {
   const Array values = normal_array(kSmall.numel(), DType::f32, 1), other = normal_array(kSmall.numel(), DType::f32, 2);
   const auto forward = [&](bool in_place) {
     const Tensor residual = tensor_of(other, kSmall);
-    const Tensor y = in_place ? residual : Tensor::empty(kSmall);
-    backend({}).batch_norm_forward({.x = tensor_of(values, kSmall),
-                                    .gamma = Tensor::full({16}, 1.5),
-                                    .beta = Tensor::zeros({16}),
-                                    .residual = residual,
-                                    .relu = true,
-                                    .running_mean = Tensor::zeros({16}),
-                                    .running_var = Tensor::zeros({16}),
-                                    .mean_shift = {},
-                                    .y = y,
-                                    .mean = Tensor::empty({16}),
-                                    .rstd = Tensor::empty({16})});
+    const Tensor y = in_place ? residual : empty_tensor(kSmall);
+    backend(test_device())
+        .batch_norm_forward({.x = tensor_of(values, kSmall),
+                             .gamma = full_tensor({16}, 1.5),
+                             .beta = full_tensor({16}, 0),
+                             .residual = residual,
+                             .relu = true,
+                             .running_mean = full_tensor({16}, 0),
+                             .running_var = full_tensor({16}, 0),
+                             .mean_shift = {},
+                             .y = y,
+                             .mean = empty_tensor({16}),
+                             .rstd = empty_tensor({16})});
     return array_of(y);
   };
   EXPECT_EQ(forward(true), forward(false));
   enum class Place { apart, on_x, on_dy };
   const auto backward = [&](Place place) {
     const Tensor x = tensor_of(values, kSmall), dy = tensor_of(other, kSmall);
-    const Tensor dx = place == Place::on_x ? x : (place == Place::on_dy ? dy : Tensor::empty(kSmall));
-    backend({}).batch_norm_backward({.dy = dy,
-                                     .y = tensor_of(values, kSmall),
-                                     .x = x,
-                                     .gamma = Tensor::full({16}, 1.5),
-                                     .mean = Tensor::full({16}, 0.25),
-                                     .rstd = Tensor::full({16}, 2),
-                                     .dx = dx,
-                                     .dgamma = Tensor::empty({16}),
-                                     .dbeta = Tensor::empty({16}),
-                                     .dresidual = {}});
+    const Tensor dx = place == Place::on_x ? x : (place == Place::on_dy ? dy : empty_tensor(kSmall));
+    backend(test_device())
+        .batch_norm_backward({.dy = dy,
+                              .y = tensor_of(values, kSmall),
+                              .x = x,
+                              .gamma = full_tensor({16}, 1.5),
+                              .mean = full_tensor({16}, 0.25),
+                              .rstd = full_tensor({16}, 2),
+                              .dx = dx,
+                              .dgamma = empty_tensor({16}),
+                              .dbeta = empty_tensor({16}),
+                              .dresidual = {}});
     return array_of(dx);
   };
   EXPECT_EQ(backward(Place::on_x), backward(Place::apart));
@@ -220,21 +222,22 @@ TEST(BatchNorm, WritesInPlace) {
 TEST(BatchNorm, AddsAFoldedBiasToTheRunningMeanOnly) {
   const Array values = normal_array(kSmall.numel(), DType::f32, 1);
   const auto run = [&](const Tensor& shift) {
-    const Tensor running_mean = Tensor::zeros({16}), y = Tensor::empty(kSmall);
-    backend({}).batch_norm_forward({.x = tensor_of(values, kSmall),
-                                    .gamma = Tensor::full({16}, 1),
-                                    .beta = Tensor::zeros({16}),
-                                    .residual = {},
-                                    .momentum = 0.5f,
-                                    .running_mean = running_mean,
-                                    .running_var = Tensor::zeros({16}),
-                                    .mean_shift = shift,
-                                    .y = y,
-                                    .mean = Tensor::empty({16}),
-                                    .rstd = Tensor::empty({16})});
+    const Tensor running_mean = full_tensor({16}, 0), y = empty_tensor(kSmall);
+    backend(test_device())
+        .batch_norm_forward({.x = tensor_of(values, kSmall),
+                             .gamma = full_tensor({16}, 1),
+                             .beta = full_tensor({16}, 0),
+                             .residual = {},
+                             .momentum = 0.5f,
+                             .running_mean = running_mean,
+                             .running_var = full_tensor({16}, 0),
+                             .mean_shift = shift,
+                             .y = y,
+                             .mean = empty_tensor({16}),
+                             .rstd = empty_tensor({16})});
     return std::pair(array_of(y), array_of(running_mean));
   };
-  const auto plain = run({}), shifted = run(Tensor::full({16}, 8));
+  const auto plain = run({}), shifted = run(full_tensor({16}, 8));
   EXPECT_EQ(plain.first, shifted.first);
   for (size_t k = 0; k < 16; ++k) EXPECT_NEAR(shifted.second[k], plain.second[k] + 4, 4e-6);
 }
@@ -242,18 +245,19 @@ TEST(BatchNorm, AddsAFoldedBiasToTheRunningMeanOnly) {
 TEST(BatchNorm, KeepsANotANumberVisible) {
   Array values = normal_array(kSmall.numel(), DType::f32, 1);
   values[5] = std::nan("");
-  const Tensor y = Tensor::empty(kSmall);
-  backend({}).batch_norm_forward({.x = tensor_of(values, kSmall),
-                                  .gamma = Tensor::full({16}, 1),
-                                  .beta = Tensor::zeros({16}),
-                                  .residual = {},
-                                  .relu = true,
-                                  .running_mean = Tensor::zeros({16}),
-                                  .running_var = Tensor::zeros({16}),
-                                  .mean_shift = {},
-                                  .y = y,
-                                  .mean = Tensor::empty({16}),
-                                  .rstd = Tensor::empty({16})});
+  const Tensor y = empty_tensor(kSmall);
+  backend(test_device())
+      .batch_norm_forward({.x = tensor_of(values, kSmall),
+                           .gamma = full_tensor({16}, 1),
+                           .beta = full_tensor({16}, 0),
+                           .residual = {},
+                           .relu = true,
+                           .running_mean = full_tensor({16}, 0),
+                           .running_var = full_tensor({16}, 0),
+                           .mean_shift = {},
+                           .y = y,
+                           .mean = empty_tensor({16}),
+                           .rstd = empty_tensor({16})});
   EXPECT_TRUE(std::isnan(array_of(y)[5]));
 }
 

@@ -1,4 +1,4 @@
-// Pooling on the CPU against plain loops, in both layouts.
+// Pooling against plain loops, in both layouts.
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -40,7 +40,7 @@ class PoolTest : public ::testing::TestWithParam<std::tuple<Case, DType>> {
   Shape x_shape() const { return {pool().n, pool().h, pool().w, pool().c}; }
   Shape y_shape() const { return {pool().n, pool().p(), pool().q(), pool().c}; }
   PoolShape options() const { return {pool().window, pool().stride, pool().padding}; }
-  Tensor empty(const Shape& shape, DType type) const { return make_tensor(shape, type, {}, layout()); }
+  Tensor empty(const Shape& shape, DType type) const { return empty_tensor(shape, type, layout()); }
 };
 
 class MaxPoolTest : public PoolTest {};
@@ -54,7 +54,7 @@ TEST_P(MaxPoolTest, FindsValuesAndPositions) {
     where[out] = static_cast<double>(position);
   });
   const Tensor y = empty(y_shape(), dtype()), argmax = empty(y_shape(), DType::u8);
-  backend({}).max_pool_forward(options(), tensor_of(x, x_shape(), dtype(), layout()), y, argmax);
+  backend(test_device()).max_pool_forward(options(), tensor_of(x, x_shape(), dtype(), layout()), y, argmax);
   EXPECT_TRUE(equal_to(array_of(y), best, y_shape()));
   EXPECT_TRUE(equal_to(array_of(argmax), where, y_shape()));
 }
@@ -63,8 +63,8 @@ TEST_P(MaxPoolTest, SendsGradientsBack) {
   const Array dy = normal_array(y_shape().numel(), dtype(), 2);
   const Array x = normal_array(x_shape().numel(), dtype(), 3);
   const Tensor y = empty(y_shape(), dtype()), argmax = empty(y_shape(), DType::u8), dx = empty(x_shape(), dtype());
-  backend({}).max_pool_forward(options(), tensor_of(x, x_shape(), dtype(), layout()), y, argmax);
-  backend({}).max_pool_backward(options(), tensor_of(dy, y_shape(), dtype(), layout()), argmax, dx);
+  backend(test_device()).max_pool_forward(options(), tensor_of(x, x_shape(), dtype(), layout()), y, argmax);
+  backend(test_device()).max_pool_backward(options(), tensor_of(dy, y_shape(), dtype(), layout()), argmax, dx);
   const Array where = array_of(argmax);
   Expected expected{Array(x.size()), Array(x.size()), pool().window * pool().window};
   pool().for_each([&](size_t out, int64_t position, size_t in) {
@@ -78,7 +78,7 @@ TEST_P(MaxPoolTest, SendsGradientsBack) {
 TEST_P(MaxPoolTest, KeepsANotANumber) {
   const Array x(static_cast<size_t>(x_shape().numel()), std::nan(""));
   const Tensor y = empty(y_shape(), dtype());
-  backend({}).max_pool_forward(options(), tensor_of(x, x_shape(), dtype(), layout()), y, {});
+  backend(test_device()).max_pool_forward(options(), tensor_of(x, x_shape(), dtype(), layout()), y, {});
   for (const double v : array_of(y)) ASSERT_TRUE(std::isnan(v));
 }
 
@@ -94,7 +94,7 @@ TEST_P(AveragePoolTest, Averages) {
     expected.magnitude[out] += std::abs(x[in]) * scale;
   });
   const Tensor y = empty(y_shape(), dtype());
-  backend({}).avg_pool_forward(options(), tensor_of(x, x_shape(), dtype(), layout()), y);
+  backend(test_device()).avg_pool_forward(options(), tensor_of(x, x_shape(), dtype(), layout()), y);
   EXPECT_TRUE(close_to(array_of(y), expected, dtype(), y_shape()));
 }
 
@@ -108,7 +108,7 @@ TEST_P(AveragePoolTest, SpreadsGradients) {
     expected.magnitude[in] += std::abs(dy[out]) * scale;
   });
   const Tensor dx = empty(x_shape(), dtype());
-  backend({}).avg_pool_backward(options(), tensor_of(dy, y_shape(), dtype(), layout()), dx);
+  backend(test_device()).avg_pool_backward(options(), tensor_of(dy, y_shape(), dtype(), layout()), dx);
   EXPECT_TRUE(close_to(array_of(dx), expected, dtype(), x_shape()));
 }
 
@@ -124,15 +124,15 @@ TEST_P(AveragePoolTest, GlobalAverageAndItsGradient) {
     expected.value[i / image * channels + i % channels] += x[i] / pixels;
     expected.magnitude[i / image * channels + i % channels] += std::abs(x[i]) / pixels;
   }
-  const Tensor y = make_tensor(pooled, dtype(), {});
-  backend({}).global_avg_pool_forward(tensor_of(x, x_shape(), dtype(), layout()), y);
+  const Tensor y = empty_tensor(pooled, dtype());
+  backend(test_device()).global_avg_pool_forward(tensor_of(x, x_shape(), dtype(), layout()), y);
   EXPECT_TRUE(close_to(array_of(y), expected, dtype(), pooled));
 
   const Array dy = normal_array(pooled.numel(), dtype(), 2);
   Array spread(x.size());
   for (size_t i = 0; i < spread.size(); ++i) spread[i] = dy[i / image * channels + i % channels] / pixels;
   const Tensor dx = empty(x_shape(), dtype());
-  backend({}).global_avg_pool_backward(tensor_of(dy, pooled, dtype()), dx);
+  backend(test_device()).global_avg_pool_backward(tensor_of(dy, pooled, dtype()), dx);
   EXPECT_TRUE(close_to(array_of(dx), Expected::elementwise(spread), dtype(), x_shape()));
 }
 
@@ -140,11 +140,11 @@ const auto kName = [](const auto& instance) {
   return std::string(std::get<0>(instance.param).name) + "_" + name_of(std::get<1>(instance.param));
 };
 INSTANTIATE_TEST_SUITE_P(Shapes, MaxPoolTest,
-                         ::testing::Combine(::testing::ValuesIn(kMaxCases), ::testing::Values(DType::f32, DType::bf16)),
+                         ::testing::Combine(::testing::ValuesIn(kMaxCases), ::testing::ValuesIn(activation_types())),
                          kName);
 INSTANTIATE_TEST_SUITE_P(Shapes, AveragePoolTest,
                          ::testing::Combine(::testing::ValuesIn(kAverageCases),
-                                            ::testing::Values(DType::f32, DType::bf16)),
+                                            ::testing::ValuesIn(activation_types())),
                          kName);
 
 }  // namespace

@@ -136,7 +136,7 @@ TEST(Record, WorksInBf16) {
 }
 
 TEST(Record, ReturnsThePlainResultWhenNothingRequiresAGradient) {
-  const Tensor x = Tensor::zeros({2});
+  const Tensor x = full_tensor({2}, 0);
   const Tensor y = swish(x);
   EXPECT_FALSE(y.requires_grad());
   EXPECT_TRUE(y.is_leaf());

@@ -38,8 +38,8 @@ TEST_P(SgdStepTest, FollowsTheRule) {
                                     .grad = tensor_of(g, {count}),
                                     .momentum_buffer = c.momentum == 0 ? Tensor{} : tensor_of(m, {count}),
                                     .weight_decay = c.weight_decay};
-    backend({}).sgd_step(std::vector{parameter},
-                         {.lr = lr, .momentum = c.momentum, .nesterov = c.nesterov, .first = c.first});
+    backend(test_device())
+        .sgd_step(std::vector{parameter}, {.lr = lr, .momentum = c.momentum, .nesterov = c.nesterov, .first = c.first});
     EXPECT_TRUE(close_to(array_of(parameter.parameter), moved, DType::f32, {count}));
     if (c.momentum != 0) {
       EXPECT_TRUE(close_to(array_of(parameter.momentum_buffer), kept, DType::f32, {count}));
@@ -56,10 +56,10 @@ INSTANTIATE_TEST_SUITE_P(Rules, SgdStepTest,
 
 TEST(SgdStep, GivesEachParameterItsOwnDecay) {
   const SgdParameter decayed = {
-      .parameter = Tensor::full({3}, 1), .grad = Tensor::zeros({3}), .momentum_buffer = {}, .weight_decay = 0.5f};
+      .parameter = full_tensor({3}, 1), .grad = full_tensor({3}, 0), .momentum_buffer = {}, .weight_decay = 0.5f};
   const SgdParameter other = {
-      .parameter = Tensor::full({2, 2}, 1), .grad = Tensor::zeros({2, 2}), .momentum_buffer = {}, .weight_decay = 0};
-  backend({}).sgd_step(std::vector{decayed, other}, {.lr = 0.5f});
+      .parameter = full_tensor({2, 2}, 1), .grad = full_tensor({2, 2}, 0), .momentum_buffer = {}, .weight_decay = 0};
+  backend(test_device()).sgd_step(std::vector{decayed, other}, {.lr = 0.5f});
   EXPECT_EQ(array_of(decayed.parameter), Array(3, 0.75));
   EXPECT_EQ(array_of(other.parameter), Array(4, 1.0));
 }

@@ -8,6 +8,7 @@
 
 #include "engine/ops/elementwise.h"
 #include "engine/storage.h"
+#include "tests/device.h"
 #include "tests/engine/error_text.h"
 
 namespace {
@@ -17,13 +18,13 @@ using engine::testing::error_text;
 
 // One element named `name`, with gradients set by hand.
 NamedParameter parameter(const char* name, float value, ParameterKind kind = ParameterKind::weight) {
-  Tensor tensor = Tensor::from(std::vector<float>{value}, {1});
+  Tensor tensor = Tensor::from(std::vector<float>{value}, {1}, engine::testing::test_device());
   tensor.set_requires_grad(true);
   return {name, tensor, kind};
 }
 
 void set_grad(NamedParameter& parameter, float grad) {
-  parameter.tensor.set_grad(Tensor::from(std::vector<float>{grad}, {1}));
+  parameter.tensor.set_grad(Tensor::from(std::vector<float>{grad}, {1}, engine::testing::test_device()));
 }
 
 class SgdCase : public ::testing::TestWithParam<SgdOptions> {};
