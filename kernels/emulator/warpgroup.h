@@ -21,8 +21,9 @@ struct Sums {
 };
 
 struct PendingProduct {
-  WarpgroupProduct product;                               // of the first thread
-  std::array<const uint32_t*, kWarpgroup> a_registers{};  // if A is in registers
+  WarpgroupProduct product;         // of the first thread
+  std::vector<uint32_t> a;          // if A is in registers: 4 of each thread,
+  std::vector<const uint32_t*> at;  // which must not change meanwhile
   Sums* sums = nullptr;
   int group = 0;
   bool done = false;

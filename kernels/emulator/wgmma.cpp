@@ -65,6 +65,16 @@ void finish(Warpgroup& warpgroup, PendingProduct& pending) {
   pending.done = true;
 }
 
+void check_a_kept(const Warpgroup& warpgroup, const PendingProduct& pending) {
+  for (size_t i = 0; i < pending.at.size(); ++i) {
+    if (std::memcmp(pending.at[i], pending.a.data() + 4 * i, 4 * sizeof(uint32_t)) == 0) continue;
+    report(Check::race, warpgroup.site,
+           "thread %d has changed the registers of wgmma's A before it waited for the product",
+           warpgroup.threads[i]->index);
+    return;
+  }
+}
+
 void check_same(const Warpgroup& warpgroup) {
   const auto& first = *static_cast<const WarpgroupProduct*>(warpgroup.payload[0]);
   for (size_t i = 1; i < kWarpgroup; ++i) {
@@ -93,9 +103,15 @@ void start_product(Warpgroup& warpgroup) {
   check_same(warpgroup);
   PendingProduct pending;
   pending.product = *static_cast<const WarpgroupProduct*>(warpgroup.payload[0]);
-  for (size_t i = 0; i < kWarpgroup; ++i)
-    pending.a_registers[i] = static_cast<const WarpgroupProduct*>(warpgroup.payload[i])->a_registers;
-  if (pending.product.a_registers == nullptr) check_alignment(pending.product.a, warpgroup.site);
+  if (pending.product.a_registers == nullptr) {
+    check_alignment(pending.product.a, warpgroup.site);
+  } else {
+    for (const void* payload : warpgroup.payload) {
+      const uint32_t* registers = static_cast<const WarpgroupProduct*>(payload)->a_registers;
+      pending.a.insert(pending.a.end(), registers, registers + 4);
+      pending.at.push_back(registers);
+    }
+  }
   check_alignment(pending.product.b, warpgroup.site);
   pending.sums = &take(warpgroup);
   ++pending.sums->pending;
@@ -118,6 +134,7 @@ void finish_groups(Warpgroup& warpgroup) {
   while (!warpgroup.products.empty() && warpgroup.products.front().group < warpgroup.groups[0] - pending_groups) {
     PendingProduct& product = warpgroup.products.front();
     finish(warpgroup, product);
+    check_a_kept(warpgroup, product);
     finished = product.time;
     --product.sums->pending;
     warpgroup.products.pop_front();

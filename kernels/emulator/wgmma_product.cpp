@@ -92,7 +92,7 @@ void gather(const Operand& operand, int size, const char* window, float* out, in
 template <class T>
 void gather_registers(const PendingProduct& pending, float* a) {
   for (int i = 0; i < kWarpgroup; ++i) {
-    const uint32_t* registers = pending.a_registers[static_cast<size_t>(i)];
+    const uint32_t* registers = pending.a.data() + 4 * i;
     const int row = i / 32 * 16 + i % 32 / 4, column = 2 * (i % 4);
     for (int part = 0; part < 4; ++part) {
       float* out = a + (row + part % 2 * 8) * kDepth + column + part / 2 * 8;

@@ -6,7 +6,6 @@
 #include "tests/kernels/device_buffer.h"
 
 namespace engine::testing {
-namespace {
 
 namespace gpu = kernels::gpu;
 using gpu::Major;
@@ -14,6 +13,8 @@ using gpu::Swizzle;
 using gpu::swizzled;
 using kernels::bf16;
 using kernels::f16;
+
+namespace wgmma_test {  // not unnamed: code for sm_80 uses no member of Layout, which nvcc reports there
 
 constexpr int kM = 64, kK = 64;
 
@@ -52,6 +53,12 @@ struct Layout {
     return k / elements * (static_cast<uint32_t>(size) * width()) + k % elements * 2;
   }
 };
+
+}  // namespace wgmma_test
+
+namespace {
+
+using namespace wgmma_test;
 
 // d[64][N] (+)= a[64][64] * b[N][64]^T. The operands come as they lie in shared memory; A also as rows, for registers.
 template <class T, Major A, Major B, int N, bool FROM_REGISTERS>
