@@ -64,7 +64,7 @@ class Guarded {
   DeviceArray array_;
 };
 
-inline Guarded floats(const Array& values, int64_t offset = 0) {
+inline Guarded floats_of(const Array& values, int64_t offset = 0) {
   return Guarded(DataType::f32, values, offset);
 }
 inline Guarded floats(int64_t count, int64_t offset = 0) {
