@@ -41,14 +41,4 @@ inline std::vector<DType> activation_types() {
   return {DType::f32, DType::bf16, DType::f16};
 }
 
-class DeviceEnvironment : public ::testing::Environment {
- public:
-  void SetUp() override {
-    std::string reason;
-    if (!available(test_device(), &reason)) GTEST_SKIP() << test_device() << ": " << reason;
-  }
-};
-inline ::testing::Environment* const device_environment =
-    ::testing::AddGlobalTestEnvironment(new DeviceEnvironment);  // NOLINT: GoogleTest owns it
-
 }  // namespace engine::testing
