@@ -113,8 +113,33 @@ const kernels::Module* load_module(std::string* reason) {
   return loaded().module;
 }
 
-const std::string& module_path() {
-  return loaded().path;
+std::vector<std::pair<std::string, std::string>> describe_installation() {
+  std::string reason;
+  Backend* const device = cuda_backend(0, &reason);
+  std::vector<std::pair<std::string, std::string>> lines = {
+      {"cuda", device ? "cuda:0: " + device->description() : "not used: " + reason}};
+  const kernels::Module* const module = loaded().module;
+  if (module != nullptr) {
+    kernels::RuntimeVersions versions;
+    (void)module->runtime->versions(&versions);
+    lines.emplace_back("cuda module", loaded().path + ", " + module->build);
+    lines.emplace_back("cuda driver", versions.driver > 0 ? "for CUDA " + version_text(versions.driver) + ", CUDA " +
+                                                                version_text(versions.runtime) + " is used"
+                                                          : "none");
+    const auto library = [&](const char* name, auto* table) {
+      const char* version = "";
+      const Status status = table != nullptr ? table->load(&version) : Status{Problem::other, 0, "not in this build"};
+      lines.emplace_back(
+          name, status.ok() ? version
+                            : std::string("not used: ") + status.text + "; the engine's own kernels do all the work");
+    };
+    const kernels::Libraries none, *libraries = module->libraries ? module->libraries : &none;
+    library("cudnn", libraries->cudnn);
+    library("cublaslt", libraries->cublaslt);
+  }
+  Backend* const emulated = emulated_backend(&reason);
+  lines.emplace_back("emulated", emulated ? emulated->description() + "; slow, for tests" : "not available: " + reason);
+  return lines;
 }
 
 std::string why_unusable(const kernels::Module& module, int index) {

@@ -2,6 +2,8 @@
 // Finding and judging the CUDA module. Every reason why there is no GPU to use has a sentence of its own, with what to
 // do about it.
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "kernels/module.h"
 
@@ -14,7 +16,7 @@ const kernels::Module* load_module(std::string* reason);
 // Why device `index` of the module cannot be used; empty if it can.
 std::string why_unusable(const kernels::Module& module, int index);
 
-// Where the module was found, for --doctor; empty without one.
-const std::string& module_path();
+// What --doctor tells of CUDA: pairs of a name and what there is to say.
+std::vector<std::pair<std::string, std::string>> describe_installation();
 
 }  // namespace engine::cuda

@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "engine/cuda/load.h"
 #include "engine/device.h"
 #include "engine/error.h"
 #include "engine/io/file.h"
@@ -74,12 +75,7 @@ void check_device(Report& report) {
   } else {
     report.line("threads", threads);
   }
-  std::string reason;
-  if (available({DeviceType::cuda}, &reason)) {
-    report.line("cuda", device_description({DeviceType::cuda}));
-  } else {
-    report.line("cuda", "not used: " + reason);
-  }
+  for (const auto& [name, text] : cuda::describe_installation()) report.line(name, text);
 }
 
 void check_cache(Report& report) {

@@ -4,7 +4,8 @@
 namespace engine {
 
 // What --doctor prints: compiler, processor, instruction set in use, bf16, threads, libraries, caches, memory, disk,
-// whether a GPU can be used, and one remedy for each problem. Looks at the working directory for the disk.
+// what there is of CUDA and whether a GPU can be used, and one remedy for each problem. Looks at the working directory
+// for the disk.
 struct Diagnosis {
   std::string text;
   int problems = 0;

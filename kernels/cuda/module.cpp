@@ -1,7 +1,6 @@
 // The border of libengine_cuda.so: one function. Everything else in it is hidden.
 #include "kernels/module.h"
 
-#include "kernels/cuda/libraries.h"
 #include "kernels/cuda/runtime.h"
 
 extern "C" __attribute__((visibility("default"))) const engine::kernels::Module* engine_cuda_module() {
@@ -9,7 +8,6 @@ extern "C" __attribute__((visibility("default"))) const engine::kernels::Module*
   static const Module module = {.abi = kModuleAbi,
                                 .runtime = &cuda::runtime(),
                                 .kernels = &kernel_table(),
-                                .libraries = &cuda::libraries(),
-                                .build = "g++ " __VERSION__};
+                                .build = ENGINE_CUDA_BUILD};
   return &module;
 }

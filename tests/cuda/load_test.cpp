@@ -16,6 +16,8 @@
 namespace engine::cuda {
 namespace {
 
+using kernels::Problem;
+using kernels::Status;
 using ::testing::HasSubstr;
 
 class CudaLoad : public ::testing::Test {
@@ -84,7 +86,9 @@ TEST_F(CudaLoad, NoKernelForThisGpu) {
 }
 
 TEST_F(CudaLoad, ABrokenGpu) {
-  fake.runtime.stream_synchronize = [](Stream) { return Status{Problem::other, 214, "uncorrectable ECC error"}; };
+  fake.runtime.stream_synchronize = [](kernels::Stream) {
+    return Status{Problem::other, 214, "uncorrectable ECC error"};
+  };
   EXPECT_EQ(reason(),
             "emulated GPU does not work: uncorrectable ECC error (CUDA error 214); see nvidia-smi for who uses it, and "
             "dmesg for a fault, or use --device cpu");

@@ -18,10 +18,13 @@
 #include "engine/ops/pool.h"
 #include "engine/optim/sgd.h"
 #include "models/resnet.h"
+#include "tests/device.h"
 
 namespace {
 
 using namespace engine;
+using engine::testing::on_cpu;
+using engine::testing::test_device;
 using models::Block;
 using models::BlockKind;
 using models::BlockSpec;
@@ -109,21 +112,28 @@ void PrintTo(const Case& tested, std::ostream* out) {
   *out << tested.golden << " in " << tested.precision;
 }
 
-class Parity : public testing::TestWithParam<Case> {
+class Parity : public ::testing::TestWithParam<Case> {
  protected:
   Parity() : golden(parity::read_golden(GetParam().golden)), net(make_net(GetParam().net)) {
     parity::set_values(*net.module);
+    net.module->to(test_device());
     if (GetParam().reproducible) reproducible.emplace();
   }
   void SetUp() override {
-    if (GetParam().precision == DType::bf16 && !cpu::supports_bf16()) GTEST_SKIP() << "no bf16 on this processor";
+    if (on_cpu() && GetParam().precision == DType::bf16 && !cpu::supports_bf16())
+      GTEST_SKIP() << "no bf16 on this processor";
+    // One step shows every kernel that the net needs; on the emulator eleven more would take minutes.
+    const std::string test = ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    if (test_device().type == DeviceType::emulated && golden.image_size > 24 && !test.starts_with("TrainingStep"))
+      GTEST_SKIP() << "one training step is enough on the emulator";
   }
 
   Tensor images(int64_t number) const {
-    return parity::images(number, golden.batch, golden.image_size).to(GetParam().precision);
+    return parity::images(number, golden.batch, golden.image_size).to(test_device()).to(GetParam().precision);
   }
   Tensor loss_of(const Tensor& logits, int64_t number) const {
-    return cross_entropy(logits, parity::labels(number, golden.batch), {.label_smoothing = golden.label_smoothing});
+    return cross_entropy(logits, parity::labels(number, golden.batch).to(test_device()),
+                         {.label_smoothing = golden.label_smoothing});
   }
 
   std::optional<parity::Reproducible> reproducible;
@@ -135,7 +145,7 @@ TEST_P(Parity, EvaluationLogits) {
   net.module->eval();
   const NoGrad no_grad;
   const parity::Digest& exact = golden.eval_logits;
-  EXPECT_EQ(parity::difference("eval_logits", parity::values_of(net.forward(images(0))), exact,
+  EXPECT_EQ(parity::difference("eval_logits", parity::values_of(net.forward(images(0)).to(Device{})), exact,
                                exact.norm_error / exact.norm),
             "");
 }
@@ -143,14 +153,15 @@ TEST_P(Parity, EvaluationLogits) {
 TEST_P(Parity, TrainingStep) {
   const Tensor logits = net.forward(images(0));
   const parity::Digest& exact = golden.logits;
-  EXPECT_EQ(parity::difference("logits", parity::values_of(logits), exact, exact.norm_error / exact.norm), "");
+  EXPECT_EQ(parity::difference("logits", parity::values_of(logits.to(Device{})), exact, exact.norm_error / exact.norm),
+            "");
   loss_of(logits, 0).backward();
 
   std::vector<std::string> names;
   for (const auto& [name, parameter, kind] : net.module->parameters()) {
     names.push_back(name);
     ASSERT_TRUE(parameter.grad().defined()) << name;
-    EXPECT_EQ(parity::difference(name, parity::values_of(parameter.grad()), golden.gradients.at(name),
+    EXPECT_EQ(parity::difference(name, parity::values_of(parameter.grad().to(Device{})), golden.gradients.at(name),
                                  parity::largest_relative_error(golden.gradients)),
               "");
   }
@@ -169,7 +180,7 @@ TEST_P(Parity, RunningStatistics) {
     const auto exact = golden.statistics.find(name);
     if (exact == golden.statistics.end()) continue;
     ++compared;
-    EXPECT_EQ(parity::difference(name, parity::values_of(tensor), exact->second,
+    EXPECT_EQ(parity::difference(name, parity::values_of(tensor.to(Device{})), exact->second,
                                  parity::largest_relative_error(golden.statistics)),
               "");
   }
@@ -196,14 +207,14 @@ TEST_P(Parity, TenLosses) {
 
 INSTANTIATE_TEST_SUITE_P(
     Nets, Parity,
-    testing::Values(Case{"basic_identity", "basic_identity"}, Case{"basic_option_a", "basic_option_a"},
-                    Case{"basic_plain", "basic_plain"}, Case{"basic_projection", "basic_projection"},
-                    Case{"bottleneck", "bottleneck"}, Case{"bottleneck_grouped", "bottleneck_grouped"},
-                    Case{"intro_basic", "intro_basic"}, Case{"intro_bottleneck", "intro_bottleneck"},
-                    Case{"resnet20", "resnet20"}, Case{"resnet18", "resnet18"}, Case{"resnet50", "resnet50"},
-                    Case{"resnet18_intro", "resnet18_intro"}, Case{"resnet20", "resnet20", DType::f32, false},
-                    Case{"basic_option_a_bf16", "basic_option_a", DType::bf16},
-                    Case{"bottleneck_bf16", "bottleneck", DType::bf16}),
+    ::testing::Values(Case{"basic_identity", "basic_identity"}, Case{"basic_option_a", "basic_option_a"},
+                      Case{"basic_plain", "basic_plain"}, Case{"basic_projection", "basic_projection"},
+                      Case{"bottleneck", "bottleneck"}, Case{"bottleneck_grouped", "bottleneck_grouped"},
+                      Case{"intro_basic", "intro_basic"}, Case{"intro_bottleneck", "intro_bottleneck"},
+                      Case{"resnet20", "resnet20"}, Case{"resnet18", "resnet18"}, Case{"resnet50", "resnet50"},
+                      Case{"resnet18_intro", "resnet18_intro"}, Case{"resnet20", "resnet20", DType::f32, false},
+                      Case{"basic_option_a_bf16", "basic_option_a", DType::bf16},
+                      Case{"bottleneck_bf16", "bottleneck", DType::bf16}),
     [](const auto& tested) {
       return std::string(tested.param.golden) + (tested.param.reproducible ? "" : "_measured");
     });

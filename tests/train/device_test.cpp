@@ -1,0 +1,82 @@
+// Whole runs on the emulated device: the CUDA backend and its kernels, from the command line to the checkpoint.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "engine/error.h"
+#include "tests/train/run_command.h"
+
+namespace engine::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+const std::vector<std::string> kEmulated = {"--device",        "emulated", "--train-crop-size", "16",
+                                            "--val-crop-size", "16",       "--val-resize-size", "16"};
+
+std::vector<std::string> with(std::vector<std::string> a, const std::vector<std::string>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+TEST(EmulatedRun, TheLossFalls) {
+  Workspace workspace;
+  const CommandResult result =
+      workspace.run_tiny("run", with(kEmulated, {"--shapes-train", "32", "--max-steps", "30", "--epochs", "15",
+                                                 "--lr-scheduler", "constant", "--lr", "0.05", "--print-freq", "1"}));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("emulated: emulated GPU"));
+  double first = 0, last = 0;
+  int steps = 0;
+  for (const Json& line : metrics(workspace / "run")) {
+    if (line.at("event") != "train") continue;
+    if (steps < 5) first += line.at("loss").get<double>() / 5;
+    if (steps >= 25) last += line.at("loss").get<double>() / 5;
+    ++steps;
+  }
+  EXPECT_EQ(steps, 30);
+  EXPECT_LT(last, 0.95 * first);
+}
+
+TEST(EmulatedRun, StoppedAndResumedGivesTheSameBits) {
+  for (const char* precision : {"fp32", "bf16"}) {
+    SCOPED_TRACE(precision);
+    Workspace workspace;
+    const auto run = [&](const std::string& name, const std::vector<std::string>& more) {
+      const CommandResult result =
+          workspace.run_tiny(name, with(with(kEmulated, {"--precision", precision, "--epochs", "1"}), more));
+      EXPECT_EQ(result.exit_code, 0) << result.err;
+    };
+    run("whole", {});
+    run("parts", {"--max-steps", "2"});
+    const CommandResult rest = workspace.run({"--output-dir", "parts", "--resume", "auto"});
+    ASSERT_EQ(rest.exit_code, 0) << rest.err;
+    EXPECT_THAT(rest.err, HasSubstr("resumed  step 2 of epoch 1"));
+    expect_same_result(workspace / "parts", workspace / "whole");
+  }
+}
+
+TEST(EmulatedRun, AutoTakesAnotherDevice) {
+  Workspace workspace;
+  const CommandResult result = workspace.run_tiny("run", {"--device", "auto", "--max-steps", "1"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, ::testing::Not(HasSubstr("emulated: ")));
+}
+
+TEST(OutOfMemory, EndsWithItsExitCodeAndWhoHasTheMemory) {
+  Workspace workspace;
+  const CommandResult result =
+      workspace.run(workspace.tiny("run", kEmulated), {.environment = {{"ENGINE_EMULATOR_MEMORY", "6000000"}}});
+  EXPECT_EQ(result.exit_code, static_cast<int>(ErrorKind::memory)) << result.err;
+  EXPECT_THAT(result.err, AllOf(HasSubstr("emulated: out of memory: "), HasSubstr(" MiB requested, "),
+                                HasSubstr("use a smaller --batch-size or smaller images")));
+}
+
+TEST(Doctor, TellsOfEveryDevice) {
+  Workspace workspace;
+  const CommandResult result = workspace.run({"--doctor"});
+  EXPECT_THAT(result.out + result.err, AllOf(HasSubstr("\ncuda "), HasSubstr("\nemulated ")));
+}
+
+}  // namespace
+}  // namespace engine::testing
