@@ -14,8 +14,8 @@
 
 namespace engine::kernels::emulator {
 
-class Worker;
 struct Block;
+struct WarpOperationKind;
 
 // What a thread waits for, for the report of a deadlock.
 struct Wait {
@@ -42,7 +42,7 @@ struct Thread : ThreadView {
 // The lanes that have come to one warp operation.
 struct WarpOperation {
   unsigned mask = 0, arrived = 0;
-  const char* name = nullptr;
+  const WarpOperationKind* kind = nullptr;
   Site site;
   void* payload[32] = {};
   Thread* threads[32] = {};

@@ -12,8 +12,6 @@
 namespace engine::kernels::emulator {
 namespace {
 
-constexpr char kLoad[] = "ldmatrix";
-
 struct Load {
   uint32_t* registers;
   const char* row;
@@ -46,13 +44,16 @@ void run_load(WarpOperation& operation) {
   }
 }
 
+constexpr WarpOperationKind kLoad{"ldmatrix", run_load<false>, true};
+constexpr WarpOperationKind kLoadTransposed{"ldmatrix.trans", run_load<true>, true};
+
 }  // namespace
 
 void load_matrices(uint32_t* registers, bool transposed, const void* row, Site site) {
   Load payload{registers, static_cast<const char*>(row)};
   if (shared_offset(row, site) % 16 != 0)
     report(Check::alignment, site, "a row of ldmatrix is not aligned to 16 bytes");
-  meet(~0u, kLoad, &payload, transposed ? run_load<true> : run_load<false>, site, true);
+  meet(~0u, transposed ? kLoadTransposed : kLoad, &payload, site);
 }
 
 }  // namespace engine::kernels::emulator

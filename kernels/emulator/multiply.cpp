@@ -13,8 +13,6 @@
 namespace engine::kernels::emulator {
 namespace {
 
-constexpr char kMultiply[] = "mma.sync";
-
 using Vector = float __attribute__((vector_size(32), aligned(4), may_alias));
 
 struct Multiply {
@@ -130,16 +128,19 @@ void run_multiply(WarpOperation& operation) {
   }
 }
 
+template <class T>
+constexpr WarpOperationKind kMultiply{"mma.sync", run_multiply<T>, true};
+
 }  // namespace
 
 void multiply_bf16(int rows, int columns, float* d, const uint32_t* a, const uint32_t* b, Site site) {
   Multiply payload{rows, columns, d, a, b};
-  meet(~0u, kMultiply, &payload, run_multiply<bf16>, site, true);
+  meet(~0u, kMultiply<bf16>, &payload, site);
 }
 
 void multiply_f16(int rows, int columns, float* d, const uint32_t* a, const uint32_t* b, Site site) {
   Multiply payload{rows, columns, d, a, b};
-  meet(~0u, kMultiply, &payload, run_multiply<f16>, site, true);
+  meet(~0u, kMultiply<f16>, &payload, site);
 }
 
 }  // namespace engine::kernels::emulator

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <elf.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstring>
@@ -10,6 +11,7 @@
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 // Where the module that this file is linked into begins; the linker defines it.
@@ -49,7 +51,7 @@ uint32_t number_of(const Site& site) {
   return number;
 }
 
-bool part_of_the_emulator(std::string_view file) {
+bool part_of_the_emulator(const std::string& file) {
   return file.starts_with("kernels/emulator/") || file.starts_with("kernels/gpu") || file.starts_with("kernels/types");
 }
 
@@ -104,12 +106,17 @@ std::string Origin::text() const {
     const Site& site = table.sites[bits_ / 2];
     return short_path(site.file) + ":" + std::to_string(site.line);
   }
+  static std::mutex mutex;
+  static std::unordered_map<uint32_t, std::string> known;
+  const std::lock_guard lock(mutex);
+  std::string& text = known[bits_];
+  if (!text.empty()) return text;
   // The call ends one byte before the address that it returns to.
   const char* code = reinterpret_cast<const char*>(&__ehdr_start) + bits_ / 2 - 1;
   const std::vector<std::string> lines = inlined_lines(code);
-  for (const std::string& line : lines)
-    if (!part_of_the_emulator(line)) return line;
-  return lines.empty() ? "?" : lines.back();
+  const auto outside = std::find_if_not(lines.begin(), lines.end(), part_of_the_emulator);
+  text = outside != lines.end() ? *outside : lines.empty() ? "?" : lines.back();
+  return text;
 }
 
 }  // namespace engine::kernels::emulator

@@ -10,8 +10,6 @@
 namespace engine::kernels::emulator {
 namespace {
 
-constexpr char kStore[] = "stmatrix";
-
 struct Store {
   const uint32_t* registers;
   char* row;
@@ -38,13 +36,16 @@ void run_store(WarpOperation& operation) {
   }
 }
 
+constexpr WarpOperationKind kStore{"stmatrix", run_store<false>, true};
+constexpr WarpOperationKind kStoreTransposed{"stmatrix.trans", run_store<true>, true};
+
 }  // namespace
 
 void store_matrices(void* row, const uint32_t* registers, bool transposed, Site site) {
   Store payload{registers, static_cast<char*>(row)};
   if (shared_offset(row, site) % 16 != 0)
     report(Check::alignment, site, "a row of stmatrix is not aligned to 16 bytes");
-  meet(~0u, kStore, &payload, transposed ? run_store<true> : run_store<false>, site, true);
+  meet(~0u, transposed ? kStoreTransposed : kStore, &payload, site);
 }
 
 }  // namespace engine::kernels::emulator

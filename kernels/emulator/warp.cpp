@@ -11,31 +11,25 @@
 namespace engine::kernels::emulator {
 namespace {
 
-constexpr char kShuffle[] = "__shfl_sync";
-constexpr char kBallot[] = "__ballot_sync";
-constexpr char kAny[] = "__any_sync";
-constexpr char kAll[] = "__all_sync";
-constexpr char kSyncWarp[] = "__syncwarp";
-
 template <class F>
 void for_each_lane(unsigned mask, F&& f) {
   for (; mask != 0; mask &= mask - 1) f(std::countr_zero(mask));
 }
 
 // The slot where these lanes meet: one that has the mask already, else a free one.
-WarpOperation& slot_for(Warp& warp, unsigned mask, const char* name, Site site) {
+WarpOperation& slot_for(Warp& warp, unsigned mask, const WarpOperationKind& kind, Site site) {
   for (WarpOperation& operation : warp.operations)
     if (operation.arrived != 0 && operation.mask == mask) return operation;
   for (WarpOperation& operation : warp.operations) {
     if (operation.arrived == 0) {
       operation.mask = mask;
-      operation.name = name;
+      operation.kind = &kind;
       operation.site = site;
       return operation;
     }
   }
   report(Check::divergence, site, "the lanes of one warp are in more than %zu different operations: %s",
-         warp.operations.size(), name);
+         warp.operations.size(), kind.name);
   abandon_block();
 }
 
@@ -50,7 +44,7 @@ void run_shuffle(WarpOperation& operation) {
   for_each_lane(operation.mask, [&](int lane) {
     const auto& wish = *static_cast<const Shuffle*>(operation.payload[lane]);
     if ((operation.mask >> wish.source & 1u) == 0) {
-      report(Check::divergence, operation.site, "%s reads lane %d, which is not in the mask %08x", kShuffle,
+      report(Check::divergence, operation.site, "%s reads lane %d, which is not in the mask %08x", operation.kind->name,
              wish.source, operation.mask);
       std::memset(wish.out, 0xff, wish.bytes);
       return;
@@ -81,40 +75,47 @@ void run_sync(WarpOperation& operation) {
   }
 }
 
+constexpr WarpOperationKind kShuffle{"__shfl_sync", run_shuffle, false};
+constexpr WarpOperationKind kBallot{"__ballot_sync", run_ballot, false};
+constexpr WarpOperationKind kAny{"__any_sync", run_ballot, false};
+constexpr WarpOperationKind kAll{"__all_sync", run_ballot, false};
+constexpr WarpOperationKind kSyncWarp{"__syncwarp", run_sync, false};
+
 }  // namespace
 
-void meet(unsigned mask, const char* name, void* payload, void (*execute)(WarpOperation&), Site site, bool aligned) {
+void meet(unsigned mask, const WarpOperationKind& kind, void* payload, Site site) {
   Thread& t = self();
   Warp& warp = t.block().warps[static_cast<size_t>(t.warp)];
   const unsigned me = 1u << t.lane;
   mask &= warp.exist;
   if ((mask & me) == 0) {
-    report(Check::divergence, site, "%s is called by lane %d, which is not in its mask", name, t.lane);
+    report(Check::divergence, site, "%s is called by lane %d, which is not in its mask", kind.name, t.lane);
     mask |= me;
   }
   if ((mask & warp.exited) != 0) {
-    report(Check::divergence, site, "the mask %08x of %s names lanes %08x, which have exited", mask, name,
+    report(Check::divergence, site, "the mask %08x of %s names lanes %08x, which have exited", mask, kind.name,
            mask & warp.exited);
     mask &= ~warp.exited;
   }
-  WarpOperation& operation = slot_for(warp, mask, name, site);
-  if (operation.name != name) {
-    report_pair(Check::divergence, site, operation.site, "another lane", "lanes of a warp meet in %s and in %s", name,
-                operation.name);
+  WarpOperation& operation = slot_for(warp, mask, kind, site);
+  if (operation.kind != &kind) {
+    report_pair(Check::divergence, site, operation.site, "another lane", "lanes of a warp meet in %s and in %s",
+                kind.name, operation.kind->name);
     abandon_block();  // what the others passed means something else
   }
-  if (aligned && operation.site.line != site.line)
-    report_pair(Check::divergence, site, operation.site, "another lane", "lanes of a warp are in different %s", name);
+  if (kind.aligned && operation.site.line != site.line)
+    report_pair(Check::divergence, site, operation.site, "another lane", "lanes of a warp are in different %s",
+                kind.name);
 
   operation.payload[t.lane] = payload;
   operation.threads[t.lane] = &t;
   operation.arrived |= me;
   if (operation.arrived != operation.mask) {
-    sleep(name, site, mask);
+    sleep(kind.name, site, mask);
     return;
   }
   ++local_statistics().warp_operations;
-  execute(operation);
+  kind.execute(operation);
   operation.arrived = 0;
   for_each_lane(operation.mask & ~me, [&](int lane) { wake(*operation.threads[lane]); });
 }
@@ -126,23 +127,22 @@ void leave_warp(Thread& thread) {
   for (const WarpOperation& operation : warp.operations) {
     if (operation.arrived != 0 && (operation.mask & me) != 0)
       report(Check::divergence, operation.site, "a thread exits although other lanes of its warp wait for it in %s",
-             operation.name);
+             operation.kind->name);
   }
 }
 
 void sync_warp(unsigned mask, Site site) {
-  meet(mask, kSyncWarp, nullptr, run_sync, site, false);
+  meet(mask, kSyncWarp, nullptr, site);
 }
 
 void shuffle(unsigned mask, const void* in, void* out, unsigned bytes, int source_lane, Site site) {
   Shuffle payload{in, out, bytes, source_lane};
-  meet(mask, kShuffle, &payload, run_shuffle, site, false);
+  meet(mask, kShuffle, &payload, site);
 }
 
 unsigned vote(unsigned mask, Vote kind, bool predicate, Site site) {
-  const char* name = kind == Vote::ballot ? kBallot : kind == Vote::any ? kAny : kAll;
   Ballot payload{predicate, 0};
-  meet(mask, name, &payload, run_ballot, site, false);
+  meet(mask, kind == Vote::ballot ? kBallot : kind == Vote::any ? kAny : kAll, &payload, site);
   if (kind == Vote::ballot) return payload.result;
   const unsigned lanes = mask & self().block().warps[static_cast<size_t>(self().warp)].exist;
   return kind == Vote::any ? payload.result != 0 : payload.result == lanes;

@@ -4,9 +4,15 @@
 
 namespace engine::kernels::emulator {
 
-// The lanes of `mask` meet; the last to come runs `execute`, which finds what each lane passed in `payload`, by lane.
-// `name` identifies the kind: its address is compared. `aligned`: all lanes must be at the same line.
-void meet(unsigned mask, const char* name, void* payload, void (*execute)(WarpOperation&), Site site, bool aligned);
+struct WarpOperationKind {
+  const char* name;
+  // Run by the last lane to come; finds what each lane passed in `payload`, by lane.
+  void (*execute)(WarpOperation&);
+  bool aligned;  // all lanes must be at the same line
+};
+
+// The lanes of `mask` meet for the operation; a kind is the same if its address is.
+void meet(unsigned mask, const WarpOperationKind& kind, void* payload, Site site);
 
 // Reports lanes that wait for one that exits.
 void leave_warp(Thread& thread);

@@ -163,13 +163,13 @@ void multiply(const PendingProduct& product, const char* window) {
 void access_operands(Warpgroup& warpgroup, const PendingProduct& pending) {
   if constexpr (race::kEnabled) {
     const WarpgroupProduct& product = pending.product;
-    const Site site = warpgroup.site;
+    const Origin origin = warpgroup.site;
     // What one thread of a warp knows, all do: they came here together.
     for (size_t i = 0; i < kWarpgroup; i += 32) {
       Thread& thread = *warpgroup.threads[i];
       const race::Stamp reader = race::agent_stamp(thread.block(), warpgroup.agent, pending.time);
       const auto read = [&](int, int, unsigned chunk) {
-        race::async_read(thread, chunk, kChunk, reader, site, "wgmma", i + 32 == kWarpgroup);
+        race::async_read(thread, chunk, kChunk, reader, origin, "wgmma", i + 32 == kWarpgroup);
       };
       if (product.a_registers == nullptr) for_each_chunk(Operand(product.a, product.a_major), kRows, read);
       for_each_chunk(Operand(product.b, product.b_major), product.columns, read);

@@ -30,7 +30,7 @@ class Worker {
   // False if the block was abandoned.
   bool run(const Job& job, uint64_t number);
 
-  void sleep(Wait wait);
+  void sleep(const char* what, Site site, unsigned argument);
   void wake(Thread& thread) { ready_[tail_++ & ready_mask_] = &thread; }
   [[noreturn]] void abandon() { leave(true); }
 
@@ -47,9 +47,11 @@ class Worker {
   void end_block();
   void exit_thread();
   Thread* next_ready();
+  Thread* choose_next();
   bool progress();
   void report_deadlock();
   void switch_to(Thread& next, void** save, void** fake);
+  void begin_fiber(Thread& thread);
   void arrived(void* fake);
   [[noreturn]] void leave(bool abandoned);
 
@@ -57,6 +59,7 @@ class Worker {
   const std::function<void()>* body_ = nullptr;
   Schedule schedule_ = Schedule::forward;
   Async async_ = Async::lazy;
+  bool in_order_ = true;  // nothing is chosen at random
   std::mt19937_64 random_;
   bool abandoned_ = false;
 

@@ -276,10 +276,10 @@ __global__ void write_dynamic(float* out, int i) {
 TEST(SharedMemory, Bounds) {
   Device<float> out(1);
   expect_clean([&] { gpu::launch(write_static, {.grid = 1, .block = 1}, out.data(), 32); });
-  expect_finding(Check::bounds, "write to outside of the block's shared memory",
+  expect_finding(Check::bounds, "write to shared memory outside of the block's arrays",
                  [&] { gpu::launch(write_static, {.grid = 1, .block = 1}, out.data(), 33); });
   expect_clean([&] { gpu::launch(write_dynamic, {.grid = 1, .block = 1, .shared_bytes = 100}, out.data(), 24); });
-  expect_finding(Check::bounds, "write to outside of the block's shared memory",
+  expect_finding(Check::bounds, "write to shared memory outside of the block's arrays",
                  [&] { gpu::launch(write_dynamic, {.grid = 1, .block = 1, .shared_bytes = 100}, out.data(), 25); });
 }
 

@@ -6,6 +6,7 @@
 
 #include "kernels/emulator/block.h"
 #include "kernels/emulator/race/launch_number.h"
+#include "kernels/emulator/race/ordered.h"
 #include "kernels/emulator/report.h"
 #include "kernels/emulator/scheduler.h"
 
@@ -18,8 +19,6 @@ struct Published {
 };
 // By address of the atomic. The race build runs one block at a time.
 std::unordered_map<const void*, std::vector<Published>> published_through;
-
-uint32_t launch = 0;
 
 uint32_t at(const VectorClock& clock, size_t actor) {
   return actor < clock.size() ? clock[actor] : 0;
@@ -39,12 +38,10 @@ uint32_t known_time(const BlockClock& block, const Thread& thread, size_t actor)
 
 }  // namespace
 
-uint32_t launch_number() {
-  return launch;
-}
+uint32_t launch_number = 0;
 
 void begin_launch() {
-  ++launch;
+  ++launch_number;
   published_through.clear();
 }
 
@@ -66,10 +63,7 @@ void begin_block(Block& block) {
 }
 
 bool ordered(const Block& block, Stamp stamp, const Thread& thread) {
-  if (stamp.actor == thread.index) return true;
-  const BlockClock& clock = *block.clock;
-  if (stamp.actor < clock.base.size() && stamp.time < clock.base[stamp.actor]) return true;
-  return at(thread.clock->known, stamp.actor) >= stamp.time;
+  return is_ordered(block, stamp, thread);
 }
 
 Stamp now(const Thread& thread) {

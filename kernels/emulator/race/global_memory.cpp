@@ -11,14 +11,14 @@
 
 #include "kernels/emulator/block.h"
 #include "kernels/emulator/race/launch_number.h"
+#include "kernels/emulator/race/ordered.h"
 #include "kernels/emulator/race/words.h"
 #include "kernels/emulator/report.h"
 
 namespace engine::kernels::emulator::race {
 namespace {
 
-constexpr size_t kBytes = size_t{16} << 30;  // of addresses; memory is taken as it is touched
-constexpr size_t kGranule = 256;             // allocations begin at a multiple, with one granule of nobody between
+constexpr size_t kGranule = 256;  // allocations begin at a multiple, with one granule of nobody between
 constexpr size_t kPage = 4096;
 
 struct Record {
@@ -51,25 +51,22 @@ char* reserve(size_t bytes) {
 }
 
 struct Range {
-  char* memory = reserve(kBytes);
-  Cell* cells = reinterpret_cast<Cell*>(reserve(kBytes / 4 * sizeof(Cell)));
+  char* memory = nullptr;
+  Cell* cells = nullptr;
   size_t end = kGranule;
   std::vector<Allocation> allocations{Allocation{}};  // 0: nobody's
   std::vector<uint32_t> owner{0};                     // allocation by granule
 };
-Range& range() {
-  static Range& instance = *new Range;
-  return instance;
-}
+// Never destroyed, and without the check of a static variable in a function: every access comes here.
+Range& range = *new Range;
 
 size_t offset_of(const void* address) {
-  return static_cast<size_t>(static_cast<const char*>(address) - range().memory);
+  return static_cast<size_t>(static_cast<const char*>(address) - range.memory);
 }
 
 const Allocation& allocation_at(size_t offset) {
-  const Range& r = range();
   const size_t granule = offset / kGranule;
-  return r.allocations[granule < r.owner.size() ? r.owner[granule] : 0];
+  return range.allocations[granule < range.owner.size() ? range.owner[granule] : 0];
 }
 
 // What lies at an address that is not valid, in words.
@@ -90,9 +87,13 @@ bool within_allocation(size_t offset, size_t bytes) {
   return a.live && offset + bytes <= a.begin + a.bytes;
 }
 
+[[gnu::noinline]] void report_bounds(size_t offset, size_t bytes, const char* what, Origin origin) {
+  report(Check::bounds, origin, "%s of %zu bytes %s", what, bytes, surroundings(offset).c_str());
+}
+
 bool check_bounds(size_t offset, size_t bytes, const char* what, Origin origin) {
   if (within_allocation(offset, bytes)) return true;
-  report(Check::bounds, origin, "%s of %zu bytes %s", what, bytes, surroundings(offset).c_str());
+  report_bounds(offset, bytes, what, origin);
   return false;
 }
 
@@ -100,35 +101,34 @@ const char* verb(Access kind) {
   return kind == Access::read ? "read" : kind == Access::write ? "write" : "atomic operation";
 }
 
-bool conflicts(const Record& record, unsigned mask, bool atomic, const Thread& thread) {
+inline bool conflicts(const Record& record, unsigned mask, bool atomic, const Thread& thread) {
   if ((record.mask & mask) == 0 || (record.atomic && atomic)) return false;
   const Stamp stamp{record.time, record.thread};
-  if (record.block == thread.block().number) return !ordered(thread.block(), stamp, thread);
+  if (record.block == thread.block().number) return !is_ordered(thread.block(), stamp, thread);
   return !ordered_across(record.block, stamp, thread);
 }
 
-void report_race(Cell& cell, unsigned mask, const Thread& thread, Access kind, Origin origin) {
-  const bool atomic = kind == Access::atomic;
-  Record* other = nullptr;
-  bool other_wrote = false;
-  if (conflicts(cell.writer, mask, atomic, thread)) {
-    other = &cell.writer;
-    other_wrote = true;
-  } else if (kind != Access::read) {
-    if (conflicts(cell.reader, mask, atomic, thread))
-      other = &cell.reader;
-    else if (conflicts(cell.other_reader, mask, atomic, thread))
-      other = &cell.other_reader;
-  }
-  if (other == nullptr) return;
+[[gnu::noinline]] void report_race(Record& other, bool other_wrote, Access kind, Origin origin) {
   char who[64];
-  std::snprintf(who, sizeof who, "thread %u of block number %u", other->thread, other->block);
-  report_pair(Check::race, origin, other->origin, who, "%s of global memory that nothing orders with a %s", verb(kind),
+  std::snprintf(who, sizeof who, "thread %u of block number %u", other.thread, other.block);
+  report_pair(Check::race, origin, other.origin, who, "%s of global memory that nothing orders with a %s", verb(kind),
               other_wrote ? "write" : "read");
-  other->mask = 0;
+  other.mask = 0;
 }
 
-void remember(Cell& cell, unsigned mask, const Thread& thread, Access kind, Origin origin) {
+inline void check_races(Cell& cell, unsigned mask, const Thread& thread, Access kind, Origin origin) {
+  const bool atomic = kind == Access::atomic;
+  if (conflicts(cell.writer, mask, atomic, thread)) {
+    report_race(cell.writer, true, kind, origin);
+  } else if (kind != Access::read) {
+    if (conflicts(cell.reader, mask, atomic, thread))
+      report_race(cell.reader, false, kind, origin);
+    else if (conflicts(cell.other_reader, mask, atomic, thread))
+      report_race(cell.other_reader, false, kind, origin);
+  }
+}
+
+inline void remember(Cell& cell, unsigned mask, const Thread& thread, Access kind, Origin origin) {
   const uint32_t block = thread.block().number;
   Record me{block,
             thread.clock->now,
@@ -155,11 +155,18 @@ void remember(Cell& cell, unsigned mask, const Thread& thread, Access kind, Orig
 
 }  // namespace
 
+uintptr_t global_begin = uintptr_t{1} << 63;
+
 void* allocate_global(size_t bytes) {
-  Range& r = range();
+  Range& r = range;
+  if (r.memory == nullptr) {
+    r.memory = reserve(kGlobalBytes);
+    r.cells = reinterpret_cast<Cell*>(reserve(kGlobalBytes / 4 * sizeof(Cell)));
+    global_begin = reinterpret_cast<uintptr_t>(r.memory);
+  }
   const size_t begin = r.end;
   const size_t end = (begin + bytes + kGranule - 1) / kGranule * kGranule + kGranule;
-  if (end > kBytes) return nullptr;
+  if (end > kGlobalBytes) return nullptr;
   r.end = end;
   r.owner.resize(end / kGranule, 0);
   std::fill(r.owner.begin() + static_cast<ptrdiff_t>(begin / kGranule),
@@ -170,7 +177,7 @@ void* allocate_global(size_t bytes) {
 }
 
 void release_global(void* address, size_t bytes) {
-  Range& r = range();
+  Range& r = range;
   const size_t offset = offset_of(address);
   r.allocations[r.owner[offset / kGranule]].live = false;
   // Nobody reads it again: hand whole pages back.
@@ -183,16 +190,12 @@ void release_global(void* address, size_t bytes) {
   discard(reinterpret_cast<char*>(r.cells + offset / 4), reinterpret_cast<char*>(r.cells + (offset + bytes) / 4));
 }
 
-bool in_global_memory(const void* address) {
-  return offset_of(address) < kBytes;
-}
-
 void global_access(Thread& thread, const char* address, size_t bytes, Access kind, Origin origin) {
   const size_t offset = offset_of(address);
   if (!check_bounds(offset, bytes, verb(kind), origin)) return;
   if (kind == Access::atomic) exchange_through(address, thread);
-  const uint32_t launch = launch_number();
-  Cell* cells = range().cells;
+  const uint32_t launch = launch_number;
+  Cell* cells = range.cells;
   for_each_word(offset, bytes, [&](size_t word, unsigned mask) {
     Cell& cell = cells[word];
     if (cell.launch != launch) {
@@ -206,7 +209,7 @@ void global_access(Thread& thread, const char* address, size_t bytes, Access kin
              word * 4 - a.begin, a.bytes);
       cell.initialised |= static_cast<uint8_t>(mask);
     }
-    report_race(cell, mask, thread, kind, origin);
+    check_races(cell, mask, thread, kind, origin);
     remember(cell, mask, thread, kind, origin);
   });
 }
@@ -215,7 +218,7 @@ void host_write(const void* address, size_t bytes) {
   if (!in_global_memory(address)) return;
   const size_t offset = offset_of(address);
   if (!check_bounds(offset, bytes, "write by the host", {})) return;
-  Cell* cells = range().cells;
+  Cell* cells = range.cells;
   for_each_word(offset, bytes,
                 [&](size_t word, unsigned mask) { cells[word].initialised |= static_cast<uint8_t>(mask); });
 }
@@ -230,7 +233,7 @@ void host_copy(const void* to, const void* from, size_t bytes) {
   const size_t source = offset_of(from), target = offset_of(to);
   if (!check_bounds(target, bytes, "write by the host", {})) return;
   if ((source | target | bytes) % 4 != 0) return host_write(to, bytes);
-  Cell* cells = range().cells;
+  Cell* cells = range.cells;
   for (size_t i = 0; i < bytes / 4; ++i) cells[target / 4 + i].initialised = cells[source / 4 + i].initialised;
 }
 

@@ -10,7 +10,12 @@ namespace engine::kernels::emulator::race {
 void* allocate_global(size_t bytes);
 void release_global(void* address, size_t bytes);
 
-bool in_global_memory(const void* address);
+inline constexpr size_t kGlobalBytes = size_t{16} << 30;  // of addresses; memory is taken as it is touched
+extern uintptr_t global_begin;                            // before the first allocation a number that is no address
+
+inline bool in_global_memory(const void* address) {
+  return reinterpret_cast<uintptr_t>(address) - global_begin < kGlobalBytes;
+}
 
 void global_access(Thread& thread, const char* address, size_t bytes, Access kind, Origin origin);
 

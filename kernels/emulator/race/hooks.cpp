@@ -25,16 +25,34 @@ void check_registers(Thread& thread, const char* address, size_t bytes, Access k
   if (kind != Access::read && in_global_memory(address)) host_write(address, bytes);
 }
 
-inline void hook(const void* address, size_t bytes, Access kind, const void* return_address) {
+// Most accesses are to the thread's own stack: they shall get through quickly.
+[[gnu::always_inline]] inline bool dispatch(Thread& thread, const char* address, size_t bytes, Access kind,
+                                            auto&& origin) {
+  const auto offset = static_cast<size_t>(address - thread.block().shared);
+  if (offset < kSharedWindow) {
+    shared_access(thread, static_cast<unsigned>(offset), static_cast<unsigned>(bytes), kind, origin());
+  } else if (in_global_memory(address)) {
+    global_access(thread, address, bytes, kind, origin());
+  } else {
+    if (!thread.clock->guarded.empty()) check_registers(thread, address, bytes, kind, origin());
+    return false;
+  }
+  return true;
+}
+
+[[gnu::always_inline]] inline void hook(const void* address, size_t bytes, Access kind, const void* return_address) {
   if (current == nullptr) return access_by_host(address, bytes, kind);
-  access(self(), address, bytes, kind, Origin::from_code(return_address));
+  dispatch(self(), static_cast<const char*>(address), bytes, kind, [=] { return Origin::from_code(return_address); });
 }
 
 // Instructions of a GPU access aligned addresses only.
-inline void aligned_hook(const void* address, size_t bytes, Access kind, const void* return_address) {
-  hook(address, bytes, kind, return_address);
-  // The compiler promises 8 bytes at most.
-  if (current != nullptr && reinterpret_cast<uintptr_t>(address) % std::min<size_t>(bytes, 8) != 0)
+[[gnu::always_inline]] inline void aligned_hook(const void* address, size_t bytes, Access kind,
+                                                const void* return_address) {
+  if (current == nullptr) return access_by_host(address, bytes, kind);
+  const bool device_memory = dispatch(self(), static_cast<const char*>(address), bytes, kind,
+                                      [=] { return Origin::from_code(return_address); });
+  // Of 16 bytes the compiler promises 8 only.
+  if (device_memory && reinterpret_cast<uintptr_t>(address) % std::min<size_t>(bytes, 8) != 0)
     report(Check::alignment, Origin::from_code(return_address),
            "%s of %zu bytes at an address that is not a multiple of it", kind == Access::read ? "read" : "write",
            bytes);
@@ -43,15 +61,7 @@ inline void aligned_hook(const void* address, size_t bytes, Access kind, const v
 }  // namespace
 
 void access(Thread& thread, const void* address, size_t bytes, Access kind, Origin origin) {
-  const auto* begin = static_cast<const char*>(address);
-  const auto offset = static_cast<size_t>(begin - thread.block().shared);
-  if (offset < kSharedWindow) {
-    shared_access(thread, static_cast<unsigned>(offset), static_cast<unsigned>(bytes), kind, origin);
-  } else if (in_global_memory(begin)) {
-    global_access(thread, begin, bytes, kind, origin);
-  } else if (!thread.clock->guarded.empty()) {
-    check_registers(thread, begin, bytes, kind, origin);
-  }
+  dispatch(thread, static_cast<const char*>(address), bytes, kind, [=] { return origin; });
 }
 
 void guard(Thread& thread, const void* registers, size_t bytes) {

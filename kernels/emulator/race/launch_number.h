@@ -5,6 +5,6 @@
 namespace engine::kernels::emulator::race {
 
 // Counts begin_launch(): what an earlier launch did is past.
-uint32_t launch_number();
+extern uint32_t launch_number;
 
 }  // namespace engine::kernels::emulator::race

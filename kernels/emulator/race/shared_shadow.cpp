@@ -7,6 +7,7 @@
 
 #include "kernels/emulator/block.h"
 #include "kernels/emulator/race/detector.h"
+#include "kernels/emulator/race/ordered.h"
 #include "kernels/emulator/race/words.h"
 #include "kernels/emulator/report.h"
 
@@ -40,7 +41,8 @@ std::string who(const Block& block, uint16_t actor) {
   return (thread ? "thread " : "asynchronous unit ") + std::to_string(thread ? actor : actor - block.num_threads);
 }
 
-void report_race(const char* what, const Thread& thread, size_t word, Origin here, const Record& other) {
+[[gnu::noinline]] void report_race(const char* what, const Thread& thread, size_t word, Origin here,
+                                   const Record& other) {
   report_pair(Check::race, here, other.origin, who(thread.block(), other.actor).c_str(), "%s: shared memory + %zu",
               what, word * 4);
 }
@@ -52,43 +54,46 @@ void exists_now(Cell& cell, size_t word) {
 }
 
 // The block's bytes exist, and no asynchronous copy fills them.
-bool usable(Cell& cell, unsigned mask, size_t word, Origin origin, const char* what) {
-  if ((mask & ~cell.exists) != 0) {
-    report(Check::bounds, origin, "%s outside of the block's shared memory: shared memory + %zu", what, word * 4);
-    exists_now(cell, word);
-    return false;
-  }
-  if ((cell.filling & mask) != 0) {
-    report_pair(Check::race, origin, cell.filler, "the copy",
-                "%s shared memory that an asynchronous copy fills, before it was waited for: shared memory + %zu", what,
-                word * 4);
-    cell.filling &= static_cast<uint8_t>(~mask);
-    cell.initialised |= static_cast<uint8_t>(mask);
-    return false;
-  }
-  return true;
+inline bool usable(const Cell& cell, unsigned mask) {
+  return (mask & ~cell.exists) == 0 && (cell.filling & mask) == 0;
 }
 
-void check_initialised(Cell& cell, unsigned mask, size_t word, Origin origin, const char* what) {
-  if ((mask & ~cell.initialised) == 0) return;
-  report(Check::uninitialised, origin, "%s shared memory that nobody has written: shared memory + %zu", what, word * 4);
+[[gnu::noinline]] void report_unusable(Cell& cell, unsigned mask, size_t word, Origin origin, const char* who,
+                                       const char* verb) {
+  if ((mask & ~cell.exists) != 0) {
+    report(Check::bounds, origin, "%s%s shared memory outside of the block's arrays: shared memory + %zu", who, verb,
+           word * 4);
+    exists_now(cell, word);
+    return;
+  }
+  report_pair(Check::race, origin, cell.filler, "the copy",
+              "%s%s shared memory that an asynchronous copy fills, before it was waited for: shared memory + %zu", who,
+              verb, word * 4);
+  cell.filling &= static_cast<uint8_t>(~mask);
   cell.initialised |= static_cast<uint8_t>(mask);
 }
 
-void read(Cell& cell, unsigned mask, const Thread& thread, size_t word, Origin origin) {
+[[gnu::noinline]] void report_uninitialised(Cell& cell, unsigned mask, size_t word, Origin origin, const char* who,
+                                            const char* verb) {
+  report(Check::uninitialised, origin, "%s%s shared memory that nobody has written: shared memory + %zu", who, verb,
+         word * 4);
+  cell.initialised |= static_cast<uint8_t>(mask);
+}
+
+inline void read(Cell& cell, unsigned mask, const Thread& thread, size_t word, Origin origin) {
   const Block& block = thread.block();
-  check_initialised(cell, mask, word, origin, "read of");
-  if ((cell.writer.mask & mask) != 0 && !ordered(block, cell.writer.stamp(), thread))
+  if ((mask & ~cell.initialised) != 0) report_uninitialised(cell, mask, word, origin, "", "read of");
+  if ((cell.writer.mask & mask) != 0 && !is_ordered(block, cell.writer.stamp(), thread))
     report_race("read after a write that nothing orders before it", thread, word, origin, cell.writer);
   if (cell.reader.mask != 0 && cell.reader.actor != thread.index) cell.other_reader = cell.reader;
   cell.reader = {
       thread.clock->now, static_cast<uint16_t>(thread.index), static_cast<uint8_t>(mask), false, false, origin};
 }
 
-void write(Cell& cell, unsigned mask, const Thread& thread, size_t word, Origin origin, bool atomic) {
+inline void write(Cell& cell, unsigned mask, const Thread& thread, size_t word, Origin origin, bool atomic) {
   const Block& block = thread.block();
   const auto conflicts = [&](const Record& r) {
-    return (r.mask & mask) != 0 && !(atomic && r.atomic) && !ordered(block, r.stamp(), thread);
+    return (r.mask & mask) != 0 && !(atomic && r.atomic) && !is_ordered(block, r.stamp(), thread);
   };
   if (conflicts(cell.writer))
     report_race("two writes that nothing orders", thread, word, origin, cell.writer);
@@ -121,11 +126,13 @@ void begin_shared(Block& block, size_t offset, size_t bytes) {
 void shared_access(Thread& thread, unsigned offset, unsigned bytes, Access kind, Origin origin) {
   for_each_word(offset, bytes, [&](size_t word, unsigned mask) {
     Cell& cell = cells[word];
-    if (!usable(cell, mask, word, origin, kind == Access::read ? "read of" : "write to")) return;
+    if (!usable(cell, mask))
+      return report_unusable(cell, mask, word, origin, "", kind == Access::read ? "read of" : "write to");
     if (kind == Access::read) {
       read(cell, mask, thread, word, origin);
     } else {
-      if (kind == Access::atomic) check_initialised(cell, mask, word, origin, "atomic operation on");
+      if (kind == Access::atomic && (mask & ~cell.initialised) != 0)
+        report_uninitialised(cell, mask, word, origin, "", "atomic operation on");
       write(cell, mask, thread, word, origin, kind == Access::atomic);
     }
   });
@@ -134,14 +141,13 @@ void shared_access(Thread& thread, unsigned offset, unsigned bytes, Access kind,
 void async_read(Thread& thread, unsigned offset, unsigned bytes, Stamp reader, Origin origin, const char* what,
                 bool record) {
   const Block& block = thread.block();
-  const std::string reads = std::string(what) + " reads";
   for_each_word(offset, bytes, [&](size_t word, unsigned mask) {
     Cell& cell = cells[word];
-    usable(cell, mask, word, origin, reads.c_str());
-    check_initialised(cell, mask, word, origin, reads.c_str());
+    if (!usable(cell, mask)) report_unusable(cell, mask, word, origin, what, " reads");
+    if ((mask & ~cell.initialised) != 0) report_uninitialised(cell, mask, word, origin, what, " reads");
     Record& writer = cell.writer;
     if ((writer.mask & mask) != 0) {
-      if (!ordered(block, writer.stamp(), thread)) {
+      if (!is_ordered(block, writer.stamp(), thread)) {
         report_race("asynchronous read after a write that nothing orders before it", thread, word, origin, writer);
         writer.mask = 0;
       } else if (!writer.async_proxy && writer.actor < block.num_threads &&
@@ -168,7 +174,7 @@ void async_write_begin(Thread& thread, unsigned offset, unsigned bytes, Origin o
     if (cell.filling != 0)
       report_pair(Check::race, origin, cell.filler, "the other copy",
                   "two asynchronous copies into the same shared memory: shared memory + %zu", word * 4);
-    const auto conflicts = [&](const Record& r) { return r.mask != 0 && !ordered(block, r.stamp(), thread); };
+    const auto conflicts = [&](const Record& r) { return r.mask != 0 && !is_ordered(block, r.stamp(), thread); };
     if (conflicts(cell.writer))
       report_race("asynchronous copy over a write that nothing orders before it", thread, word, origin, cell.writer);
     else if (conflicts(cell.reader))
