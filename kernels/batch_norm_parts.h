@@ -6,8 +6,8 @@
 namespace engine::kernels {
 
 inline RowParts row_parts(int64_t rows, int64_t channels) {
-  // About a thousand blocks for large tensors; a part holds at least 64 rows.
-  const int64_t tiles = (channels + 63) / 64, most = tiles < 1024 ? 1024 / tiles : 1;
+  // About a thousand blocks for large tensors, of 256 channels at most; a part holds at least 64 rows.
+  const int64_t tiles = (channels + 255) / 256, most = tiles < 1024 ? 1024 / tiles : 1;
   int64_t rows_per_part = (rows + most - 1) / most;
   rows_per_part = rows_per_part < 64 ? 64 : (rows_per_part + 31) / 32 * 32;
   return {rows_per_part, (rows + rows_per_part - 1) / rows_per_part};

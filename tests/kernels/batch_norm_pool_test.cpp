@@ -187,6 +187,42 @@ INSTANTIATE_TEST_SUITE_P(Cases, BatchNormPoolTest,
                                   (std::get<2>(instance.param) ? "_misaligned" : "");
                          });
 
+// More tiles of channels than the largest grid has blocks for: one block walks all pixels of a tile.
+TEST(BatchNormPool, WalksManyPixels) {
+  const Pool2dShape s = {3, 6, 6, 32 * 3000, 2, 2, 0};
+  const int64_t inputs = s.n * 36 * s.c, outputs = s.n * 9 * s.c;
+  const Array x = sparse_integers(inputs, 1, 2), ones(static_cast<size_t>(s.c), 1);
+  Array best(static_cast<size_t>(outputs), -1), gradient(x);
+  std::vector<size_t> winner(best.size());
+  PoolReference{s.n, s.h, s.w, s.c, 2, 2, 0}.for_each([&](size_t to, int64_t, size_t from) {
+    if (const double z = std::max(x[from] + 1, 0.0); z > best[to]) best[to] = z, winner[to] = from;
+  });
+  for (size_t i = 0; i < winner.size(); ++i) gradient[winner[i]] += best[i];  // a*dz + b*(x - mean) + c
+  const Guarded on_x(DataType::f32, x, 1), one = floats_of(ones, 1), y(DataType::f32, outputs, 1);
+  const DeviceBuffer<uint8_t> argmax(static_cast<size_t>(outputs));
+  ASSERT_TRUE(batch_norm_pool_forward({.shape = s,
+                                       .x = on_x.data(),
+                                       .scale = one.floats(),
+                                       .shift = one.floats(),
+                                       .y = y.data(),
+                                       .argmax = argmax.data()},
+                                      nullptr));
+  EXPECT_TRUE(equal_to(y.values(), best, {outputs}));
+  const Guarded dx(DataType::f32, inputs, 1);
+  ASSERT_TRUE(batch_norm_pool_backward_apply({.shape = s,
+                                              .dy = y.data(),
+                                              .y = y.data(),
+                                              .argmax = argmax.data(),
+                                              .x = on_x.data(),
+                                              .mean = one.floats(),
+                                              .a = one.floats(),
+                                              .b = one.floats(),
+                                              .c = one.floats(),
+                                              .dx = dx.data()},
+                                             nullptr));
+  EXPECT_TRUE(equal_to(dx.values(), gradient, {inputs}));
+}
+
 TEST(BatchNormPool, RefusesWhatIsIncomplete) {
   const Guarded x = floats(64), y = floats(64);
   const Pool2dShape s = {1, 4, 4, 1, 2, 2, 0};

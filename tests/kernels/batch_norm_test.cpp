@@ -20,7 +20,7 @@ struct Case {
 
 const Case kCases[] = {
     {"vectors", 105, 48},        {"many_parts", 2000, 16}, {"far_from_zero", 324, 32, 100}, {"ten_channels", 105, 10},
-    {"twenty_channels", 67, 20}, {"few_rows", 9, 64},      {"several_tiles", 40, 520},  {"one_row", 1, 8}};
+    {"twenty_channels", 67, 20}, {"few_rows", 9, 64},      {"several_tiles", 40, 520},      {"one_row", 1, 8}};
 
 // What a normalisation keeps of its forward pass.
 struct Statistics {
@@ -446,6 +446,39 @@ TEST_P(BatchNormPartsTest, MergesSums) {
 
 INSTANTIATE_TEST_SUITE_P(Rows, BatchNormPartsTest, ::testing::Values(2, 100, 3 * 1024, 3 * 1024 + 1, 10000),
                          [](const auto& instance) { return std::to_string(instance.param); });
+
+// More tiles of channels than the largest grid has blocks for: one block walks all rows of a tile.
+TEST(BatchNormKernels, WalkManyRows) {
+  const int64_t rows = 21, channels = 32 * 3000;
+  const Array x = sparse_integers(rows * channels, 1, 2), ones(static_cast<size_t>(channels), 1);
+  Array normal(x), gradient(x);
+  for (size_t i = 0; i < x.size(); ++i) normal[i] = std::max(2 * x[i] + 1, 0.0), gradient[i] = 2 * x[i];
+  const Guarded on_x(DataType::f32, x, 1), one = floats_of(ones, 1), y(DataType::f32, rows * channels, 1);
+  Array twos(ones);
+  for (double& v : twos) v = 2;
+  const Guarded two = floats_of(twos, 1);
+  ASSERT_TRUE(batch_norm_normalize({.rows = rows,
+                                    .channels = channels,
+                                    .x = on_x.data(),
+                                    .scale = two.floats(),
+                                    .shift = one.floats(),
+                                    .relu = true,
+                                    .y = y.data()},
+                                   nullptr));
+  EXPECT_TRUE(equal_to(y.values(), normal, {rows, channels}));
+  // dx = 1*x + 1*(x - 1) + 1
+  ASSERT_TRUE(batch_norm_backward_apply({.rows = rows,
+                                         .channels = channels,
+                                         .dy = on_x.data(),
+                                         .x = on_x.data(),
+                                         .mean = one.floats(),
+                                         .a = one.floats(),
+                                         .b = one.floats(),
+                                         .c = one.floats(),
+                                         .dx = y.data()},
+                                        nullptr));
+  EXPECT_TRUE(equal_to(y.values(), gradient, {rows, channels}));
+}
 
 TEST(BatchNormKernels, LetANotANumberPass) {
   const Array x = {1, std::nan(""), 3, 4, 5, 6, 7, 8};

@@ -162,6 +162,21 @@ INSTANTIATE_TEST_SUITE_P(Sizes, ElementwiseTest,
                                   (std::get<2>(instance.param) ? "_misaligned" : "");
                          });
 
+// More elements than the largest grid has threads.
+TEST(Elementwise, WalksLargeArrays) {
+  const int64_t count = kMostThreads + 1000;
+  const Array a = sparse_integers(count, 1, 2), b = sparse_integers(count, 2, 2);
+  Array negated(a), sums(a);
+  for (size_t i = 0; i < a.size(); ++i) negated[i] = -a[i], sums[i] = std::max(a[i] + b[i], 0.0);
+  const Guarded from(DataType::bf16, a, 1), other(DataType::bf16, b, 1), y(DataType::bf16, count, 1);
+  ASSERT_TRUE(
+      unary({.op = UnaryOp::negate, .type = DataType::bf16, .count = count, .x = from.data(), .y = y.data()}, nullptr));
+  EXPECT_TRUE(equal_to(y.values(), negated, {count}));
+  ASSERT_TRUE(
+      add_relu({.type = DataType::bf16, .count = count, .a = from.data(), .b = other.data(), .y = y.data()}, nullptr));
+  EXPECT_TRUE(equal_to(y.values(), sums, {count}));
+}
+
 TEST(Elementwise, LetsANotANumberPass) {
   const Array x = {std::nan(""), -1, 1, -INFINITY};
   for (const DataType type : kDataTypes) {

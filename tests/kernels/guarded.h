@@ -15,6 +15,9 @@ using kernels::DataType;
 
 inline const DataType kDataTypes[] = {DataType::f32, DataType::bf16, DataType::f16};
 
+// No grid of the memory-bound kernels has more threads; with more elements, a thread has several.
+inline constexpr int64_t kMostThreads = 4096 * 256;
+
 inline std::string name_of(DataType type) {
   return engine::name_of(dtype_of(type));
 }

@@ -107,6 +107,30 @@ TEST(NormalizeImages, IsExactWhereNumbersAre) {
   }
 }
 
+// More elements than the largest grid has threads.
+TEST(NormalizeImages, WalksLargeBatches) {
+  const int64_t n = kMostThreads / 64 + 3;
+  std::vector<uint8_t> x(static_cast<size_t>(n) * 64);
+  Array expected(x.size());
+  for (size_t i = 0; i < x.size(); ++i) x[i] = i % 3 ? 255 : 0, expected[i] = i % 3 ? 2 : -2;
+  const float mean = 0.5f, deviation = 0.25f;
+  const DeviceBuffer<uint8_t> on_device(x);
+  const Guarded y(DataType::bf16, n * 64, 1);
+  ASSERT_TRUE(normalize_images({.n = n,
+                                .h = 8,
+                                .w = 8,
+                                .c = 1,
+                                .p = 8,
+                                .q = 8,
+                                .type = DataType::bf16,
+                                .x = on_device.data(),
+                                .mean = &mean,
+                                .std = &deviation,
+                                .y = y.data()},
+                               nullptr));
+  EXPECT_TRUE(equal_to(y.values(), expected, {n, 8, 8, 1}));
+}
+
 TEST(NormalizeImages, RefusesEmptyImages) {
   const float one = 1;
   const DeviceBuffer<uint8_t> x(1);

@@ -272,6 +272,54 @@ TEST(Subsample, RefusesChannelsThatDoNotFit) {
   EXPECT_FALSE(subsample_pad_backward({.shape = {1, 1, 1, 8, 8, 0, 0}, .dy = x.data(), .dx = y.data()}, nullptr));
 }
 
+// More work than the largest grid has threads, or blocks.
+TEST(Layout, WalksLargeArrays) {
+  const auto count = static_cast<size_t>(kMostThreads) + 1000;
+  const DeviceBuffer<uint8_t> bytes(16 * count);
+  ASSERT_TRUE(fill({.y = bytes.data(), .type = ElementType::u8, .count = static_cast<int64_t>(16 * count), .value = 9},
+                   nullptr));
+  EXPECT_EQ(bytes.values(), std::vector<uint8_t>(16 * count, 9));
+
+  std::vector<uint8_t> x(count + 1), halves(4100 * 6), transposed(halves.size());
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<uint8_t>(i % 251);
+  std::vector<int64_t> expected(x.begin() + 1, x.end());
+  const DeviceBuffer<uint8_t> from(x);
+  const DeviceBuffer<int64_t> to(count);
+  ASSERT_TRUE(convert({.x = from.data() + 1,
+                       .x_type = ElementType::u8,
+                       .y = to.data(),
+                       .y_type = ElementType::i64,
+                       .count = static_cast<int64_t>(count)},
+                      nullptr));
+  EXPECT_EQ(to.values(), expected);
+
+  const DeviceBuffer<uint8_t> tiles_to(halves.size());
+  for (size_t i = 0; i < halves.size(); ++i) {
+    halves[i] = static_cast<uint8_t>(i * 7 % 251);
+    transposed[i / 6 * 6 + i % 3 * 2 + i % 6 / 3] = halves[i];
+  }
+  const DeviceBuffer<uint8_t> tiles_from(halves);
+  ASSERT_TRUE(transpose(
+      {.x = tiles_from.data(), .y = tiles_to.data(), .element_bytes = 1, .batch = 4100, .rows = 2, .columns = 3},
+      nullptr));
+  EXPECT_EQ(tiles_to.values(), transposed);
+}
+
+TEST(Layout, WalksLargeImages) {
+  const SubsampleShape s = {.n = 1100, .h = 16, .w = 16, .c = 4, .k = 20, .stride = 2, .before = 7};
+  const int64_t big = s.n * s.h * s.w * s.c, small = s.n * s.p() * s.q() * s.k;
+  ASSERT_GT(std::min(big, small), kMostThreads);
+  const Array x = sparse_integers(big, 1, 2);
+  const Guarded on_x(DataType::bf16, x, 1), y(DataType::bf16, small, 1), back(DataType::bf16, big, 1);
+  ASSERT_TRUE(subsample_pad({.shape = s, .type = DataType::bf16, .x = on_x.data(), .y = y.data()}, nullptr));
+  ASSERT_TRUE(subsample_pad_backward({.shape = s, .type = DataType::bf16, .dy = y.data(), .dx = back.data()}, nullptr));
+  // There and back again, only the sampled pixels are left.
+  Array expected(x);
+  for (size_t i = 0; i < expected.size(); ++i)
+    if (i / 4 % 2 != 0 || i / 64 % 2 != 0) expected[i] = 0;
+  EXPECT_TRUE(equal_to(back.values(), expected, {s.n, s.h, s.w, s.c}));
+}
+
 TEST(Layout, CountsItsCost) {
   EXPECT_EQ(convert_cost({.x_type = ElementType::f32, .y_type = ElementType::bf16, .count = 10}).bytes, 60);
   EXPECT_EQ(fill_cost({.type = ElementType::i64, .count = 3}).bytes, 24);

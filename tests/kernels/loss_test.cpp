@@ -99,6 +99,26 @@ class SoftmaxTest : public ::testing::Test {
   }
 };
 
+// More rows than the largest grid has warps.
+TEST_F(SoftmaxTest, WalksLargeBatches) {
+  const int64_t n = kMostThreads / 64 + 5;
+  const Guarded logits = floats_of(Array(static_cast<size_t>(2 * n))), dlogits = floats(2 * n), loss = floats(1);
+  const Guarded workspace = floats(n);
+  const DeviceBuffer<int64_t> labels(std::vector<int64_t>(static_cast<size_t>(n), 1));
+  ASSERT_TRUE(softmax_cross_entropy({.n = n,
+                                     .k = 2,
+                                     .logits = logits.data(),
+                                     .labels = labels.data(),
+                                     .loss = loss.floats(),
+                                     .dlogits = dlogits.data(),
+                                     .workspace = workspace.data()},
+                                    nullptr));
+  EXPECT_FLOAT_EQ(static_cast<float>(loss.values()[0]), std::log(2.0f));
+  const auto each = static_cast<double>(0.5f * (1.0f / static_cast<float>(n)));
+  const Array gradient = dlogits.values();
+  for (size_t i = 0; i < gradient.size(); ++i) ASSERT_EQ(gradient[i], i % 2 ? -each : each) << i;
+}
+
 TEST_F(SoftmaxTest, NeedsNoGradient) {
   EXPECT_FLOAT_EQ(static_cast<float>(loss_of(Array(10, 3.0))), std::log(10.0f));
 }

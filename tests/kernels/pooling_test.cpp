@@ -146,6 +146,43 @@ TEST(Pooling, GlobalAverageIsExactWithIntegers) {
   }
 }
 
+// More pixels than the largest grid takes at once.
+TEST(Pooling, WalksLargeBatches) {
+  const Pool2dShape s = {1100, 5, 5, 63, 2, 1, 0};
+  const int64_t inputs = s.n * 25 * s.c, outputs = s.n * 16 * s.c;
+  ASSERT_GT(outputs, kMostThreads);
+  const Array x = sparse_integers(inputs, 1, 2);
+  Array best(static_cast<size_t>(outputs), -INFINITY), mean(best.size()), gradient(x.size());
+  std::vector<size_t> winner(best.size());
+  PoolReference{s.n, s.h, s.w, s.c, s.window, s.stride, s.padding}.for_each([&](size_t to, int64_t, size_t from) {
+    if (x[from] > best[to]) best[to] = x[from], winner[to] = from;
+    mean[to] += x[from] / 4;
+  });
+  for (size_t i = 0; i < winner.size(); ++i) gradient[winner[i]] += best[i];
+  const Guarded on_x(DataType::f32, x), y(DataType::f32, outputs), dx(DataType::f32, inputs);
+  const DeviceBuffer<uint8_t> argmax(static_cast<size_t>(outputs));
+  ASSERT_TRUE(max_pool_forward({.shape = s, .x = on_x.data(), .y = y.data(), .argmax = argmax.data()}, nullptr));
+  EXPECT_TRUE(equal_to(y.values(), best, {outputs}));
+  ASSERT_TRUE(max_pool_backward({.shape = s, .dy = y.data(), .argmax = argmax.data(), .dx = dx.data()}, nullptr));
+  EXPECT_TRUE(equal_to(dx.values(), gradient, {inputs}));
+  ASSERT_TRUE(avg_pool_forward({.shape = s, .x = on_x.data(), .y = y.data()}, nullptr));
+  EXPECT_TRUE(equal_to(y.values(), mean, {outputs}));
+}
+
+// More images than the largest grid has blocks.
+TEST(Pooling, GlobalAverageWalksLargeBatches) {
+  const int64_t n = 5000, pixels = 2, c = 8;
+  const Array x = sparse_integers(n * pixels * c, 1, 2);
+  Array means(static_cast<size_t>(n * c)), spread(x.size());
+  for (size_t i = 0; i < x.size(); ++i) means[i / 16 * 8 + i % 8] += x[i] / 2;
+  for (size_t i = 0; i < x.size(); ++i) spread[i] = means[i / 16 * 8 + i % 8] / 2;
+  const Guarded on_x(DataType::f32, x), y(DataType::f32, n * c), dx(DataType::f32, n * pixels * c);
+  ASSERT_TRUE(global_avg_pool_forward({.n = n, .pixels = pixels, .c = c, .x = on_x.data(), .y = y.data()}, nullptr));
+  EXPECT_TRUE(equal_to(y.values(), means, {n, c}));
+  ASSERT_TRUE(global_avg_pool_backward({.n = n, .pixels = pixels, .c = c, .dy = y.data(), .dx = dx.data()}, nullptr));
+  EXPECT_TRUE(equal_to(dx.values(), spread, {n, pixels, c}));
+}
+
 TEST(Pooling, ANotANumberWinsAndStays) {
   const Array x = {1, std::nan(""), 5, 2};
   for (const DataType type : kDataTypes) {
