@@ -50,6 +50,7 @@ struct WarpOperation {
 
 struct Warp {
   unsigned exist = 0, exited = 0;           // lanes
+  int busy = 0;                             // operations that lanes have come to
   std::array<WarpOperation, 4> operations;  // of disjoint masks
 };
 

@@ -20,11 +20,13 @@ namespace engine::kernels::gpu {
 
 // Both want 16-byte alignment. Nobody may write during the launch what ldg16 reads.
 __forceinline__ uint4 ldg16(const void* address, emulator::Site site = emulator::Site::current()) {
-  if (emulator::needs_check16(address)) return emulator::checked_load16(address, site);
+  if (emulator::needs_check16(address)) [[unlikely]]
+    return emulator::checked_load16(address, site);
   return *static_cast<const uint4*>(address);
 }
 __forceinline__ void stg16(void* address, uint4 value, emulator::Site site = emulator::Site::current()) {
-  if (emulator::needs_check16(address)) return emulator::checked_store16(address, value, site);
+  if (emulator::needs_check16(address)) [[unlikely]]
+    return emulator::checked_store16(address, value, site);
   *static_cast<uint4*>(address) = value;
 }
 

@@ -98,16 +98,16 @@ inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
   return result;
 }
 
-// As CUDA's: of a number and a NaN the number.
+// As CUDA's: of a number and a NaN the number. Written so that g++ does not make it a call of fmaxf().
 template <class A, class B>
 constexpr std::common_type_t<A, B> min(A a, B b) {
   using T = std::common_type_t<A, B>;
   const T x = static_cast<T>(a), y = static_cast<T>(b);
-  return x < y || y != y ? x : y;
+  return x <= y ? x : y == y ? y : x;
 }
 template <class A, class B>
 constexpr std::common_type_t<A, B> max(A a, B b) {
   using T = std::common_type_t<A, B>;
   const T x = static_cast<T>(a), y = static_cast<T>(b);
-  return x > y || y != y ? x : y;
+  return x >= y ? x : y == y ? y : x;
 }

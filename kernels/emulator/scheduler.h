@@ -13,6 +13,8 @@ void sleep(const char* what, Site site, unsigned argument = 0);
 
 // Lets a sleeping thread run again; the schedule decides when.
 void wake(Thread& thread);
+// The same for the lanes of a warp.
+void wake(unsigned lanes, Thread* const* threads);
 
 // After an error that leaves nothing to go on with: ends the block and the launch.
 [[noreturn]] void abandon_block();

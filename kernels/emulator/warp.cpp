@@ -25,6 +25,7 @@ WarpOperation& slot_for(Warp& warp, unsigned mask, const WarpOperationKind& kind
       operation.mask = mask;
       operation.kind = &kind;
       operation.site = site;
+      ++warp.busy;
       return operation;
     }
   }
@@ -40,6 +41,13 @@ struct Shuffle {
   int source;
 };
 
+template <class T>
+void copy(const Shuffle& from, const Shuffle& to) {
+  T value;
+  std::memcpy(&value, from.in, sizeof value);
+  std::memcpy(to.out, &value, sizeof value);
+}
+
 void run_shuffle(WarpOperation& operation) {
   for_each_lane(operation.mask, [&](int lane) {
     const auto& wish = *static_cast<const Shuffle*>(operation.payload[lane]);
@@ -49,7 +57,12 @@ void run_shuffle(WarpOperation& operation) {
       std::memset(wish.out, 0xff, wish.bytes);
       return;
     }
-    std::memcpy(wish.out, static_cast<const Shuffle*>(operation.payload[wish.source])->in, wish.bytes);
+    const auto& source = *static_cast<const Shuffle*>(operation.payload[wish.source]);
+    if (wish.bytes == 4) {
+      copy<uint32_t>(source, wish);
+    } else {
+      copy<uint64_t>(source, wish);
+    }
   });
 }
 
@@ -117,13 +130,15 @@ void meet(unsigned mask, const WarpOperationKind& kind, void* payload, Site site
   ++local_statistics().warp_operations;
   kind.execute(operation);
   operation.arrived = 0;
-  for_each_lane(operation.mask & ~me, [&](int lane) { wake(*operation.threads[lane]); });
+  --warp.busy;
+  wake(operation.mask & ~me, operation.threads);
 }
 
 void leave_warp(Thread& thread) {
   Warp& warp = thread.block().warps[static_cast<size_t>(thread.warp)];
   const unsigned me = 1u << thread.lane;
   warp.exited |= me;
+  if (warp.busy == 0) return;
   for (const WarpOperation& operation : warp.operations) {
     if (operation.arrived != 0 && (operation.mask & me) != 0)
       report(Check::divergence, operation.site, "a thread exits although other lanes of its warp wait for it in %s",

@@ -14,7 +14,8 @@ unsigned vote(unsigned mask, Vote kind, bool predicate, Site site);
 
 template <class T>
 T shuffle_from(unsigned mask, T value, int source_lane, int width, Site site) {
-  static_assert(std::is_arithmetic_v<T>, "a shuffle exchanges numbers of 4 or 8 bytes");
+  static_assert(std::is_arithmetic_v<T> && (sizeof(T) == 4 || sizeof(T) == 8),
+                "a shuffle exchanges numbers of 4 or 8 bytes");
   const int lane = current->lane, segment = ~(width - 1);
   if ((source_lane & segment) != (lane & segment)) source_lane = lane;  // outside of its segment: its own value
   T result;

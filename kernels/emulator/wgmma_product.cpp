@@ -104,32 +104,35 @@ void gather_registers(const PendingProduct& pending, float* a) {
 
 using Vector = float __attribute__((vector_size(32), aligned(4), may_alias));
 
-// c[64][n] += a[64][16] * b[16][n]: 4 rows of 16 columns at a time stay in registers.
+// c[64][n] += a[64][16] * b[16][n]: 4 rows of 16 columns at a time stay in registers. Each has a name: of an array the
+// compiler keeps them in memory, which takes twice as long.
 void multiply_add(float* c, const float* a, const float* b, int n) {
   for (int j = 0; j < n; j += 16)
     for (int r = 0; r < kRows; r += 4) {
-      Vector sum[4][2];
-      std::memcpy(sum[0], c + r * n + j, sizeof sum[0]);
-      std::memcpy(sum[1], c + (r + 1) * n + j, sizeof sum[1]);
-      std::memcpy(sum[2], c + (r + 2) * n + j, sizeof sum[2]);
-      std::memcpy(sum[3], c + (r + 3) * n + j, sizeof sum[3]);
+      const auto at = [&](int row) { return reinterpret_cast<Vector*>(c + (r + row) * n + j); };
+      Vector *const c0 = at(0), *const c1 = at(1), *const c2 = at(2), *const c3 = at(3);
+      Vector l0 = c0[0], r0 = c0[1], l1 = c1[0], r1 = c1[1], l2 = c2[0], r2 = c2[1], l3 = c3[0], r3 = c3[1];
       for (int k = 0; k < kDepth; ++k) {
         const auto* row = reinterpret_cast<const Vector*>(b + k * n + j);
         const Vector left = row[0], right = row[1];
         const float* column = a + r * kDepth + k;
-        sum[0][0] += column[0] * left;
-        sum[0][1] += column[0] * right;
-        sum[1][0] += column[kDepth] * left;
-        sum[1][1] += column[kDepth] * right;
-        sum[2][0] += column[2 * kDepth] * left;
-        sum[2][1] += column[2 * kDepth] * right;
-        sum[3][0] += column[3 * kDepth] * left;
-        sum[3][1] += column[3 * kDepth] * right;
+        l0 += column[0] * left;
+        r0 += column[0] * right;
+        l1 += column[kDepth] * left;
+        r1 += column[kDepth] * right;
+        l2 += column[2 * kDepth] * left;
+        r2 += column[2 * kDepth] * right;
+        l3 += column[3 * kDepth] * left;
+        r3 += column[3 * kDepth] * right;
       }
-      std::memcpy(c + r * n + j, sum[0], sizeof sum[0]);
-      std::memcpy(c + (r + 1) * n + j, sum[1], sizeof sum[1]);
-      std::memcpy(c + (r + 2) * n + j, sum[2], sizeof sum[2]);
-      std::memcpy(c + (r + 3) * n + j, sum[3], sizeof sum[3]);
+      c0[0] = l0;
+      c0[1] = r0;
+      c1[0] = l1;
+      c1[1] = r1;
+      c2[0] = l2;
+      c2[1] = r2;
+      c3[0] = l3;
+      c3[1] = r3;
     }
 }
 
@@ -163,17 +166,28 @@ void multiply(const PendingProduct& product, const char* window) {
 void access_operands(Warpgroup& warpgroup, const PendingProduct& pending) {
   if constexpr (race::kEnabled) {
     const WarpgroupProduct& product = pending.product;
-    const Origin origin = warpgroup.site;
-    // What one thread of a warp knows, all do: they came here together.
-    for (size_t i = 0; i < kWarpgroup; i += 32) {
-      Thread& thread = *warpgroup.threads[i];
-      const race::Stamp reader = race::agent_stamp(thread.block(), warpgroup.agent, pending.time);
-      const auto read = [&](int, int, unsigned chunk) {
-        race::async_read(thread, chunk, kChunk, reader, origin, "wgmma", i + 32 == kWarpgroup);
-      };
-      if (product.a_registers == nullptr) for_each_chunk(Operand(product.a, product.a_major), kRows, read);
-      for_each_chunk(Operand(product.b, product.b_major), product.columns, read);
-    }
+    const race::Stamp reader = race::agent_stamp(warpgroup.threads[0]->block(), warpgroup.agent, pending.time);
+    // What one thread of a warp knows, all do: they came here together. The warps in the inner loop: the shadow of a
+    // chunk stays in the cache.
+    const auto read = [&](unsigned address, unsigned bytes) {
+      for (size_t i = 0; i < kWarpgroup; i += 32)
+        race::async_read(*warpgroup.threads[i], address, bytes, reader, warpgroup.site, "wgmma", i + 32 == kWarpgroup);
+    };
+    const auto read_operand = [&](const Operand& operand, int size) {
+      if (!operand.k_major())
+        return for_each_chunk(operand, size, [&](int, int, unsigned chunk) { read(chunk, kChunk); });
+      for (int mn = 0; mn < size; ++mn) {
+        const unsigned first = operand.chunk(mn, 0), second = operand.chunk(mn, kChunkElements);
+        if ((first ^ second) == kChunk) {  // neighbours, in either order
+          read(std::min(first, second), 2 * kChunk);
+        } else {
+          read(first, kChunk);
+          read(second, kChunk);
+        }
+      }
+    };
+    if (product.a_registers == nullptr) read_operand(Operand(product.a, product.a_major), kRows);
+    read_operand(Operand(product.b, product.b_major), product.columns);
   }
 }
 

@@ -1,6 +1,7 @@
 #include "kernels/emulator/worker.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -31,6 +32,10 @@ void sleep(const char* what, Site site, unsigned argument) {
 
 void wake(Thread& thread) {
   running->wake(thread);
+}
+
+void wake(unsigned lanes, Thread* const* threads) {
+  running->wake(lanes, threads);
 }
 
 void abandon_block() {
@@ -81,6 +86,7 @@ void Worker::begin_block(const Job& job, uint64_t number) {
   b.warps.resize(static_cast<size_t>(n + 31) / 32);
   for (Warp& warp : b.warps) {
     warp.exist = warp.exited = 0;
+    warp.busy = 0;
     for (WarpOperation& operation : warp.operations) operation.arrived = 0;
   }
   for (Barrier& barrier : b.barriers) {
@@ -125,11 +131,17 @@ void Worker::begin_block(const Job& job, uint64_t number) {
   }
 }
 
+void Worker::wake(unsigned lanes, Thread* const* threads) {
+  size_t tail = tail_;
+  for (; lanes != 0; lanes &= lanes - 1) ready_[tail++ & ready_mask_] = threads[std::countr_zero(lanes)];
+  tail_ = tail;
+}
+
 bool Worker::run(const Job& job, uint64_t number) {
   schedule_ = settings().schedule;
   async_ = settings().async;
   in_order_ = schedule_ != Schedule::random && async_ != Async::random;
-  random_.seed(settings().seed + number);
+  if (!in_order_) random_.seed(settings().seed + number);
   body_ = job.body;
   abandoned_ = false;
   begin_block(job, number);
@@ -257,7 +269,11 @@ inline void Worker::arrived(void* fake) {
 
 void Worker::sleep(const char* what, Site site, unsigned argument) {
   Thread& t = self();
-  t.wait = {what, site, argument};
+  // One by one: built as a whole on the stack, they would be read back before the parts have been stored.
+  t.wait.what = what;
+  t.wait.site.file = site.file;
+  t.wait.site.line = site.line;
+  t.wait.argument = argument;
   Thread* next = next_ready();
   if (next == &t) {
     current = &t;

@@ -32,6 +32,7 @@ class Worker {
 
   void sleep(const char* what, Site site, unsigned argument);
   void wake(Thread& thread) { ready_[tail_++ & ready_mask_] = &thread; }
+  void wake(unsigned lanes, Thread* const* threads);
   [[noreturn]] void abandon() { leave(true); }
 
   Schedule schedule() const { return schedule_; }
@@ -47,11 +48,11 @@ class Worker {
   void end_block();
   void exit_thread();
   Thread* next_ready();
-  Thread* choose_next();
+  [[gnu::noinline]] Thread* choose_next();
   bool progress();
   void report_deadlock();
   void switch_to(Thread& next, void** save, void** fake);
-  void begin_fiber(Thread& thread);
+  [[gnu::noinline]] void begin_fiber(Thread& thread);
   void arrived(void* fake);
   [[noreturn]] void leave(bool abandoned);
 
