@@ -3,13 +3,13 @@
 // padding and number of groups. Sums are f32. bf16 and f16 are multiplied by tensor cores (mma.sync), f32 by true f32
 // arithmetic.
 //
-// Fast paths want C/groups and K/groups to be multiples of 16 bytes (8 halves, 4 floats) and 16-byte aligned pointers;
-// everything else runs on the same tiles with element-wise loads or stores. Grouped convolutions are correct, not fast:
-// each group is a product of its own, and narrow groups leave most of a tile empty.
+// Tensors are 16-byte aligned. Channels (C/groups, K/groups) in whole chunks of 16 bytes, 8 halves or 4 floats, are
+// loaded by asynchronous copies; others element by element into the same tiles. Grouped convolutions are correct, not
+// fast: each group is a product of its own, and narrow groups leave most of a tile empty.
 //
 // Every launcher returns false, having launched nothing, if sizes are not positive, groups do not divide C and K, a
-// tensor has 2^31 or more pixels, a required pointer is null, or optional arguments are incomplete. Asynchronous on
-// `stream`. The result depends on the arguments alone and repeats bit by bit.
+// tensor has about 2^31 or more pixels, a required pointer is null, a tensor is not aligned, or optional arguments are
+// incomplete. Asynchronous on `stream`. The result depends on the arguments alone and repeats bit by bit.
 #include <cstddef>
 #include <cstdint>
 
@@ -71,8 +71,8 @@ RowParts conv_dgrad_parts(const Conv2dShape& shape, DataType type);
 // Moves   x and dy once for each tile of K or R*S*C (L2 serves most of it), dw once for each split of the pixels, and
 //         back once; 2*N*P*Q*K*R*S*C/groups flops. The pixels are split over blocks, and a second launch adds the
 //         splits in their order.
-// Needs   workspace of conv_wgrad_workspace(...) bytes, 16-byte aligned; may be null if that is 0. Its content does not
-//         matter before and means nothing after.
+// Needs   dw and workspace 16-byte aligned; workspace of conv_wgrad_workspace(...) bytes, which may be null
+//         if that is 0. Its content does not matter before and means nothing after.
 // Alias   dw, dbias and workspace overlap nothing.
 struct ConvBackwardWeights {
   Conv2dShape shape;

@@ -155,6 +155,7 @@ TEST(ConvBackwardData, RefusesWhatItCannotDo) {
   EXPECT_TRUE(refused([](ConvBackwardData& a) { a.partials = nullptr; }));
   EXPECT_TRUE(refused([](ConvBackwardData& a) { a.dy = static_cast<const char*>(a.dy) + 4; }));
   EXPECT_TRUE(refused([](ConvBackwardData& a) { a.shape.groups = 3; }));
+  EXPECT_TRUE(refused([](ConvBackwardData& a) { a.type = static_cast<DataType>(3); }));
   for (const double value : dx.values()) EXPECT_TRUE(std::isnan(value));
 }
 

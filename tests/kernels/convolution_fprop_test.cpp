@@ -186,6 +186,7 @@ TEST(ConvForward, RefusesWhatItCannotDo) {
   EXPECT_TRUE(refused([](ConvForward& a) { a.shape.stride = 0; }));
   EXPECT_TRUE(refused([](ConvForward& a) { a.shape.padding = -1; }));
   EXPECT_TRUE(refused([](ConvForward& a) { a.shape.groups = 3; }));
+  EXPECT_TRUE(refused([](ConvForward& a) { a.type = static_cast<DataType>(3); }));
   EXPECT_TRUE(refused([](ConvForward& a) { a.shape.r = 7; }));
   EXPECT_TRUE(refused([](ConvForward& a) { a.shape.n = int64_t{1} << 27; }));
   for (const double value : y.values()) EXPECT_TRUE(std::isnan(value));

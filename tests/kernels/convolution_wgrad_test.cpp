@@ -118,6 +118,7 @@ TEST(ConvBackwardWeights, RefusesWhatItCannotDo) {
   EXPECT_TRUE(refused([](ConvBackwardWeights& a) { a.workspace = nullptr; }));
   EXPECT_TRUE(refused([](ConvBackwardWeights& a) { a.x = static_cast<const char*>(a.x) + 4; }));
   EXPECT_TRUE(refused([](ConvBackwardWeights& a) { a.shape.groups = 3; }));
+  EXPECT_TRUE(refused([](ConvBackwardWeights& a) { a.type = static_cast<DataType>(3); }));
   for (const double value : dw.values()) EXPECT_TRUE(std::isnan(value));
 }
 
