@@ -1,6 +1,8 @@
 #pragma once
 // Storage types to float and back, as the GPU converts: to nearest, ties to even.
+#include <bit>
 #include <cstdint>
+#include <type_traits>
 #if defined(__F16C__)
 #include <immintrin.h>
 #endif
@@ -38,7 +40,11 @@ __forceinline__ f16 from_float<f16>(float value) {
 // Two values in one register; the one at the lower address is x, in the lower half. T is bf16 or f16.
 template <class T>
 __forceinline__ float2 unpack2(uint32_t pair) {
-  return {gpu::to_float(T{static_cast<uint16_t>(pair)}), gpu::to_float(T{static_cast<uint16_t>(pair >> 16)})};
+  if constexpr (std::is_same_v<T, bf16>) {
+    return {std::bit_cast<float>(pair << 16), std::bit_cast<float>(pair & 0xffff0000u)};
+  } else {
+    return {gpu::to_float(f16{static_cast<uint16_t>(pair)}), gpu::to_float(f16{static_cast<uint16_t>(pair >> 16)})};
+  }
 }
 template <class T>
 __forceinline__ uint32_t pack2(float x, float y) {

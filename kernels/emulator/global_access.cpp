@@ -5,23 +5,23 @@
 #include "kernels/emulator/block.h"
 #include "kernels/emulator/race/detector.h"
 #include "kernels/emulator/report.h"
+#include "kernels/emulator/scheduler.h"
 
 namespace engine::kernels::emulator {
 
-const bool checks_every_access = race::kEnabled;
+void misaligned16(const char* what, Site site) {
+  report(Check::alignment, site, "%s an address that is not a multiple of 16", what);
+  abandon_block();
+}
 
-uint4 checked_load16(const void* address, Site site) {
-  if (reinterpret_cast<uintptr_t>(address) % 16 != 0)
-    report(Check::alignment, site, "ldg16 from an address that is not a multiple of 16");
+const uint4* checked_load16(const void* address, Site site) {
   if constexpr (race::kEnabled) race::access(self(), address, 16, race::Access::read, site);
-  uint4 value;
-  std::memcpy(&value, address, 16);
-  return value;
+  constinit thread_local static uint4 copy{};
+  std::memcpy(&copy, address, 16);
+  return &copy;
 }
 
 void checked_store16(void* address, uint4 value, Site site) {
-  if (reinterpret_cast<uintptr_t>(address) % 16 != 0)
-    report(Check::alignment, site, "stg16 to an address that is not a multiple of 16");
   if constexpr (race::kEnabled) race::access(self(), address, 16, race::Access::write, site);
   std::memcpy(address, &value, 16);
 }

@@ -5,14 +5,17 @@
 
 namespace engine::kernels::emulator {
 
-// The race build looks at accesses of 16 bytes here: the compiler splits them before it inserts its hooks.
-extern const bool checks_every_access;
-uint4 checked_load16(const void* address, Site site);
-void checked_store16(void* address, uint4 value, Site site);
-
-inline bool needs_check16(const void* address) {
-  return checks_every_access || reinterpret_cast<uintptr_t>(address) % 16 != 0;
+// Ends the block, as it ends a GPU's. Not to return costs callers nothing: what they hold in registers may stay there.
+[[noreturn]] void misaligned16(const char* what, Site site);
+inline void check_aligned16(const void* address, const char* what, Site site) {
+  if (reinterpret_cast<uintptr_t>(address) % 16 != 0) [[unlikely]]
+    misaligned16(what, site);
 }
+
+// Race build: the compiler splits accesses of 16 bytes, or leaves out what is not used, before it inserts its hooks.
+// checked_load16() returns a copy that is valid until the next call.
+const uint4* checked_load16(const void* address, Site site);
+void checked_store16(void* address, uint4 value, Site site);
 
 }  // namespace engine::kernels::emulator
 
@@ -20,14 +23,20 @@ namespace engine::kernels::gpu {
 
 // Both want 16-byte alignment. Nobody may write during the launch what ldg16 reads.
 __forceinline__ uint4 ldg16(const void* address, emulator::Site site = emulator::Site::current()) {
-  if (emulator::needs_check16(address)) [[unlikely]]
-    return emulator::checked_load16(address, site);
+  emulator::check_aligned16(address, "ldg16 from", site);
+#ifdef __SANITIZE_THREAD__
+  return *emulator::checked_load16(address, site);
+#else
   return *static_cast<const uint4*>(address);
+#endif
 }
 __forceinline__ void stg16(void* address, uint4 value, emulator::Site site = emulator::Site::current()) {
-  if (emulator::needs_check16(address)) [[unlikely]]
-    return emulator::checked_store16(address, value, site);
+  emulator::check_aligned16(address, "stg16 to", site);
+#ifdef __SANITIZE_THREAD__
+  emulator::checked_store16(address, value, site);
+#else
   *static_cast<uint4*>(address) = value;
+#endif
 }
 
 }  // namespace engine::kernels::gpu

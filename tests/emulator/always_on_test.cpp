@@ -169,16 +169,19 @@ TEST(Alignment, Ldmatrix) {
                  [&] { gpu::launch(load_misaligned, {.grid = 1, .block = 32}, out.data()); });
 }
 
-__global__ void vector_misaligned(float* data) {
-  gpu::stg16(data + 2, gpu::ldg16(data + 1));
+__global__ void load16(float* data) {
+  gpu::stg16(data, gpu::ldg16(data + 1));
+}
+__global__ void store16(float* data) {
+  gpu::stg16(data + 1, gpu::ldg16(data));
 }
 
 TEST(Alignment, SixteenBytesOfGlobalMemory) {
   Device<float> data(8, 1.0f);
   expect_finding(Check::alignment, "ldg16 from an address that is not a multiple of 16",
-                 [&] { gpu::launch(vector_misaligned, {.grid = 1, .block = 1}, data.data()); });
+                 [&] { EXPECT_FALSE(gpu::launch(load16, {.grid = 1, .block = 1}, data.data())); });
   expect_finding(Check::alignment, "stg16 to an address that is not a multiple of 16",
-                 [&] { gpu::launch(vector_misaligned, {.grid = 1, .block = 1}, data.data()); });
+                 [&] { EXPECT_FALSE(gpu::launch(store16, {.grid = 1, .block = 1}, data.data())); });
 }
 
 __global__ void global_as_shared(const float* in, float* out) {
