@@ -13,11 +13,6 @@ bool aligned(const void* base) {
   return base != nullptr && reinterpret_cast<uintptr_t>(base) % kAlignment == 0;
 }
 
-bool fits(Swizzle swizzle, int64_t row_bytes) {
-  if (row_bytes % kAlignment != 0) return false;
-  return swizzle == Swizzle::none || row_bytes == int64_t{16} << static_cast<int>(swizzle);
-}
-
 bool in_signed_byte(int value) {
   return value >= -128 && value <= 127;
 }
@@ -39,7 +34,7 @@ bool make_tensor_map(TensorMap* map, const TiledTensor& tensor) {
     map->stride_bytes[d] = stride;
     map->box[d] = tensor.box[d];
   }
-  return fits(tensor.swizzle, int64_t{tensor.box[0]} * map->element_bytes);
+  return fills(tensor.swizzle, int64_t{tensor.box[0]} * map->element_bytes);
 }
 
 bool make_tensor_map(TensorMap* map, const Im2colTensor& tensor) {
@@ -65,7 +60,7 @@ bool make_tensor_map(TensorMap* map, const Im2colTensor& tensor) {
           .lower = {tensor.lower_w, tensor.lower_h},
           .upper = {tensor.upper_w, tensor.upper_h},
           .step = tensor.stride};
-  return fits(tensor.swizzle, tensor.channels * size);
+  return fills(tensor.swizzle, tensor.channels * size);
 }
 
 }  // namespace engine::kernels::gpu

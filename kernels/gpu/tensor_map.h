@@ -10,6 +10,12 @@ namespace engine::kernels::gpu {
 // of 16-byte chunks collide in a bank: chunk ^= (address / 128) % (bytes / 16).
 enum class Swizzle : uint32_t { none, bytes32, bytes64, bytes128 };
 
+// What both kinds of tensors below ask of the rows of a box.
+inline bool fills(Swizzle swizzle, int64_t row_bytes) {
+  if (swizzle == Swizzle::none) return row_bytes > 0 && row_bytes % 16 == 0;
+  return row_bytes == int64_t{16} << static_cast<int>(swizzle);
+}
+
 // Which index of a matrix operand is contiguous in shared memory: K, or M (of A) respectively N (of B).
 enum class Major { k, mn };
 

@@ -153,7 +153,9 @@ inline CUtensorMapDataType tensor_map_type(DataType type) {
 // False if the driver has no TMA or refuses the tensor.
 inline bool make_tensor_map(TensorMap* map, const TiledTensor& tensor) {
   static const auto encode = driver_function<decltype(&cuTensorMapEncodeTiled)>("cuTensorMapEncodeTiled");
-  if (encode == nullptr || tensor.rank < 1 || tensor.rank > 5) return false;
+  const int64_t size = size_of(tensor.type);
+  if (encode == nullptr || tensor.rank < 1 || tensor.rank > 5 || !fills(tensor.swizzle, tensor.box[0] * size))
+    return false;
   cuuint64_t dims[5] = {}, strides[5] = {};
   cuuint32_t box[5] = {};
   const cuuint32_t steps[5] = {1, 1, 1, 1, 1};
@@ -170,7 +172,7 @@ inline bool make_tensor_map(TensorMap* map, const TiledTensor& tensor) {
 
 inline bool make_tensor_map(TensorMap* map, const Im2colTensor& tensor) {
   static const auto encode = driver_function<decltype(&cuTensorMapEncodeIm2col)>("cuTensorMapEncodeIm2col");
-  if (encode == nullptr) return false;
+  if (encode == nullptr || !fills(tensor.swizzle, tensor.channels * size_of(tensor.type))) return false;
   const auto size = static_cast<cuuint64_t>(size_of(tensor.type));
   const auto n = static_cast<cuuint64_t>(tensor.n), h = static_cast<cuuint64_t>(tensor.h),
              w = static_cast<cuuint64_t>(tensor.w), c = static_cast<cuuint64_t>(tensor.c);
