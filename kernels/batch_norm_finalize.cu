@@ -143,12 +143,12 @@ template <bool kStatistics>
 bool merge_in_groups(Parts& parts, int64_t channels, Stream stream) {
   if (parts.count <= kMostParts) return true;
   const int64_t groups = (parts.count + kGroup - 1) / kGroup;
-  if (!gpu::launch(merge_groups<kStatistics>,
-                   {.grid = {blocks_of(channels), static_cast<unsigned>(groups)}, .block = kThreads, .stream = stream},
-                   parts, channels))
-    return false;
+  const bool launched =
+      gpu::launch(merge_groups<kStatistics>,
+                  {.grid = {blocks_of(channels), static_cast<unsigned>(groups)}, .block = kThreads, .stream = stream},
+                  parts, channels);
   parts = {parts.data, groups, kGroup, parts.rows_per_part * kGroup, parts.rows};
-  return true;
+  return launched;
 }
 
 // The groups are the second dimension of a grid.

@@ -18,9 +18,9 @@ struct UnaryFunction {
       case UnaryOp::log:
         return logf(x);
       case UnaryOp::negate:
-        return -x;
+        break;
     }
-    return x;
+    return -x;
   }
 };
 
@@ -40,9 +40,9 @@ struct BinaryFunction {
       case BinaryOp::multiply:
         return a * b;
       case BinaryOp::divide:
-        return a / b;
+        break;
     }
-    return a;
+    return a / b;
   }
 };
 
@@ -72,7 +72,7 @@ __global__ void __launch_bounds__(kThreads) map_one(F f, const T* x, T* y, int64
 
 // y[i] = f(a[i], b[i]), or f(a[i], b[0]) if there is only one b.
 template <class T, int V, class F>
-__global__ void __launch_bounds__(kThreads) map_two(F f, const T* a, const T* b, T* y, int64_t count, bool one_b) {
+__global__ void __launch_bounds__(kThreads, 4) map_two(F f, const T* a, const T* b, T* y, int64_t count, bool one_b) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads * V;
   const float only_b = one_b ? gpu::to_float(*b) : 0.0f;
   for (int64_t i = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * V; i < count; i += step) {

@@ -52,7 +52,8 @@ bool normalize_images(const NormalizeImages& args, Stream stream) {
     using T = decltype(stored);
     const bool vectors = args.c <= kMostChannels && args.q * args.c % kVector<T> == 0 && aligned16(args.y);
     const int64_t count = args.n * args.p * args.q * args.c / (vectors ? kVector<T> : 1);
-    for (int64_t first = 0; first < args.c; first += kMostChannels) {
+    bool launched = true;
+    for (int64_t first = 0; launched && first < args.c; first += kMostChannels) {
       const int64_t last = args.c - first < kMostChannels ? args.c : first + kMostChannels;
       Job job = {.x = args.x,
                  .offsets = args.offsets,
@@ -67,12 +68,11 @@ bool normalize_images(const NormalizeImages& args, Stream stream) {
                  .mean = {},
                  .std = {}};
       for (int64_t c = first; c < last; ++c) job.mean[c - first] = args.mean[c], job.std[c - first] = args.std[c];
-      if (!gpu::launch(vectors ? normalize<T, kVector<T>> : normalize<T, 1>,
-                       {.grid = blocks_for(count, kThreads), .block = kThreads, .stream = stream}, job,
-                       static_cast<T*>(args.y), count))
-        return false;
+      launched = gpu::launch(vectors ? normalize<T, kVector<T>> : normalize<T, 1>,
+                             {.grid = blocks_for(count, kThreads), .block = kThreads, .stream = stream}, job,
+                             static_cast<T*>(args.y), count);
     }
-    return true;
+    return launched;
   });
 }
 Cost normalize_images_cost(const NormalizeImages& args) {

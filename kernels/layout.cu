@@ -48,9 +48,9 @@ T bits_of(ElementType type, double value) {
     case ElementType::u8:
       return static_cast<T>(static_cast<uint8_t>(value));
     case ElementType::i64:
-      return static_cast<T>(static_cast<int64_t>(value));
+      break;
   }
-  return T{};
+  return static_cast<T>(static_cast<int64_t>(value));
 }
 
 // y[b][column][row] = x[b][row][column] by tiles of 32x32: rows of both are read and written side by side.

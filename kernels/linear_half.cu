@@ -135,9 +135,9 @@ bool product_of(const Product& p, Stream stream) {
     case Product::Form::backward_data:
       return launch<T, true, false, T>(p, stream);
     case Product::Form::backward_weights:
-      return launch<T, false, false, float>(p, stream);
+      break;
   }
-  return false;
+  return launch<T, false, false, float>(p, stream);
 }
 
 }  // namespace

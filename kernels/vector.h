@@ -24,7 +24,7 @@ bool aligned16(const Pointers*... pointers) {
   return ((reinterpret_cast<uintptr_t>(pointers) % 16 == 0) && ...);
 }
 
-// f(T{}) for the stored type.
+// f(T{}) for the stored type; false for a number that is none.
 template <class F>
 bool with_type(DataType type, const F& f) {
   switch (type) {

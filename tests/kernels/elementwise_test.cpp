@@ -202,6 +202,7 @@ TEST(Elementwise, DoesNothingWithNoElements) {
 TEST(Elementwise, RefusesWhatItCannotDo) {
   const Guarded x = floats(4), y = floats(4);
   EXPECT_FALSE(unary({.count = 4, .x = x.data()}, nullptr)) << "no y";
+  EXPECT_FALSE(unary({.type = static_cast<DataType>(9), .count = 4, .x = x.data(), .y = y.data()}, nullptr));
   EXPECT_FALSE(unary({.count = -1, .x = x.data(), .y = y.data()}, nullptr));
   EXPECT_FALSE(binary({.count = 4, .b_count = 2, .a = x.data(), .b = x.data(), .y = y.data()}, nullptr));
   EXPECT_FALSE(binary({.count = 4, .b_count = 1, .a = x.data(), .b = y.data(), .y = y.data()}, nullptr));

@@ -158,6 +158,7 @@ TEST(Convert, RefusesToGrowInPlace) {
   EXPECT_FALSE(convert(
       {.x = x.data(), .x_type = ElementType::bf16, .y = x.data(), .y_type = ElementType::f32, .count = 4}, nullptr));
   EXPECT_FALSE(convert({.x_type = ElementType::bf16, .y = x.data(), .count = 4}, nullptr));
+  EXPECT_FALSE(convert({.x = x.data(), .x_type = static_cast<ElementType>(9), .y = x.data() + 2, .count = 1}, nullptr));
   EXPECT_TRUE(convert({.count = 0}, nullptr));
 }
 
