@@ -5,30 +5,29 @@
 namespace engine::kernels {
 
 bool conv_dgrad(const ConvBackwardData& args, Stream stream) {
-  using namespace conv;
-  if (!supported(args.shape) || args.dy == nullptr || args.w == nullptr || args.dx == nullptr) return false;
+  if (!conv::supported(args.shape) || args.dy == nullptr || args.w == nullptr || args.dx == nullptr) return false;
   if ((args.bn_x == nullptr) != (args.partials == nullptr) || (args.bn_mean == nullptr) != (args.partials == nullptr))
     return false;
   for (const void* pointer : {args.dy, args.w, args.shortcut, args.mask, args.bn_x, static_cast<const void*>(args.dx)})
-    if (!aligned(pointer)) return false;
-  const Geometry g = geometry(args.shape);
-  const BackwardDataParams params = {.g = g,
-                                     .dy = args.dy,
-                                     .w = args.w,
-                                     .shortcut = args.shortcut,
-                                     .mask = args.mask,
-                                     .bn_x = args.bn_x,
-                                     .bn_mean = args.bn_mean,
-                                     .dx = args.dx,
-                                     .partials = args.partials,
-                                     .aligned_dx = whole_chunks(g.group_c, args.type)};
+    if (!conv::aligned(pointer)) return false;
+  const conv::Geometry g = conv::geometry(args.shape);
+  const conv::BackwardDataParams params = {.g = g,
+                                           .dy = args.dy,
+                                           .w = args.w,
+                                           .shortcut = args.shortcut,
+                                           .mask = args.mask,
+                                           .bn_x = args.bn_x,
+                                           .bn_mean = args.bn_mean,
+                                           .dx = args.dx,
+                                           .partials = args.partials,
+                                           .aligned_dx = conv::whole_chunks(g.group_c, args.type)};
   switch (args.type) {
     case DataType::f32:
-      return dispatch_dgrad<float>(params, args.type, stream);
+      return conv::dispatch_dgrad<float>(params, args.type, stream);
     case DataType::bf16:
-      return dispatch_dgrad<bf16>(params, args.type, stream);
+      return conv::dispatch_dgrad<bf16>(params, args.type, stream);
     case DataType::f16:
-      return dispatch_dgrad<f16>(params, args.type, stream);
+      return conv::dispatch_dgrad<f16>(params, args.type, stream);
   }
   return false;
 }

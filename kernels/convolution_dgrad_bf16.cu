@@ -1,3 +1,4 @@
+// Kernels of the input's gradient for bf16.
 #include "kernels/conv/dgrad.h"
 
 namespace engine::kernels::conv {

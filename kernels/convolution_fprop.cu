@@ -5,29 +5,29 @@
 namespace engine::kernels {
 
 bool conv_fprop(const ConvForward& args, Stream stream) {
-  using namespace conv;
-  if (!supported(args.shape) || args.x == nullptr || args.w == nullptr || args.y == nullptr) return false;
+  if (!conv::supported(args.shape) || args.x == nullptr || args.w == nullptr || args.y == nullptr) return false;
   if ((args.scale == nullptr) != (args.shift == nullptr)) return false;
-  if (!aligned(args.x) || !aligned(args.w) || !aligned(args.y) || !aligned(args.residual)) return false;
-  const Geometry g = geometry(args.shape);
-  const ForwardParams params = {.g = g,
-                                .x = args.x,
-                                .w = args.w,
-                                .bias = args.bias,
-                                .scale = args.scale,
-                                .shift = args.shift,
-                                .residual = args.residual,
-                                .y = args.y,
-                                .partials = args.partials,
-                                .relu = args.relu,
-                                .aligned_y = whole_chunks(g.group_k, args.type)};
+  if (!conv::aligned(args.x) || !conv::aligned(args.w) || !conv::aligned(args.y) || !conv::aligned(args.residual))
+    return false;
+  const conv::Geometry g = conv::geometry(args.shape);
+  const conv::ForwardParams params = {.g = g,
+                                      .x = args.x,
+                                      .w = args.w,
+                                      .bias = args.bias,
+                                      .scale = args.scale,
+                                      .shift = args.shift,
+                                      .residual = args.residual,
+                                      .y = args.y,
+                                      .partials = args.partials,
+                                      .relu = args.relu,
+                                      .aligned_y = conv::whole_chunks(g.group_k, args.type)};
   switch (args.type) {
     case DataType::f32:
-      return dispatch_fprop<float>(params, args.type, stream);
+      return conv::dispatch_fprop<float>(params, args.type, stream);
     case DataType::bf16:
-      return dispatch_fprop<bf16>(params, args.type, stream);
+      return conv::dispatch_fprop<bf16>(params, args.type, stream);
     case DataType::f16:
-      return dispatch_fprop<f16>(params, args.type, stream);
+      return conv::dispatch_fprop<f16>(params, args.type, stream);
   }
   return false;
 }

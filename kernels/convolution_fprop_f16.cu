@@ -1,3 +1,4 @@
+// Kernels of the forward convolution for f16.
 #include "kernels/conv/fprop.h"
 
 namespace engine::kernels::conv {

@@ -37,53 +37,53 @@ inline int64_t floats_per_split(const Geometry& g) {
 }  // namespace conv
 
 bool conv_wgrad(const ConvBackwardWeights& args, Stream stream) {
-  using namespace conv;
-  if (!supported(args.shape) || args.x == nullptr || args.dy == nullptr || args.dw == nullptr) return false;
-  const Geometry g = geometry(args.shape);
-  const SplitChoice split = choose_wgrad_split(g, args.type);
+  if (!conv::supported(args.shape) || args.x == nullptr || args.dy == nullptr || args.dw == nullptr) return false;
+  const conv::Geometry g = conv::geometry(args.shape);
+  const conv::SplitChoice split = conv::choose_wgrad_split(g, args.type);
   const bool split_up = split.splits > 1;
   if (split_up && args.workspace == nullptr) return false;
   for (const void* pointer :
        {args.x, args.dy, static_cast<const void*>(args.dw), static_cast<const void*>(args.workspace)})
-    if (!aligned(pointer)) return false;
+    if (!conv::aligned(pointer)) return false;
 
-  const int64_t size_dw = int64_t{g.k} * g.r * g.s * g.group_c, stride = floats_per_split(g);
+  const int64_t size_dw = int64_t{g.k} * g.r * g.s * g.group_c, stride = conv::floats_per_split(g);
   auto* const workspace = static_cast<float*>(args.workspace);
-  const BackwardWeightsParams params = {.g = g,
-                                        .x = args.x,
-                                        .dy = args.dy,
-                                        .dw = split_up ? workspace : args.dw,
-                                        .dbias = args.dbias == nullptr ? nullptr
-                                                 : split_up            ? workspace + size_dw
-                                                                       : args.dbias,
-                                        .split_stride = stride,
-                                        .slices_per_split = split.slices_per_split,
-                                        .aligned_dw = whole_chunks(g.r * g.s * g.group_c, DataType::f32)};
+  const conv::BackwardWeightsParams params = {.g = g,
+                                              .x = args.x,
+                                              .dy = args.dy,
+                                              .dw = split_up ? workspace : args.dw,
+                                              .dbias = args.dbias == nullptr ? nullptr
+                                                       : split_up            ? workspace + size_dw
+                                                                             : args.dbias,
+                                              .split_stride = stride,
+                                              .slices_per_split = split.slices_per_split,
+                                              .aligned_dw = conv::whole_chunks(g.r * g.s * g.group_c, DataType::f32)};
   bool launched = false;
   switch (args.type) {
     case DataType::f32:
-      launched = dispatch_wgrad<float>(params, split, args.type, stream);
+      launched = conv::dispatch_wgrad<float>(params, split, args.type, stream);
       break;
     case DataType::bf16:
-      launched = dispatch_wgrad<bf16>(params, split, args.type, stream);
+      launched = conv::dispatch_wgrad<bf16>(params, split, args.type, stream);
       break;
     case DataType::f16:
-      launched = dispatch_wgrad<f16>(params, split, args.type, stream);
+      launched = conv::dispatch_wgrad<f16>(params, split, args.type, stream);
       break;
   }
   if (!launched || !split_up) return launched;
 
   const int64_t size_dbias = args.dbias == nullptr ? 0 : g.k;
-  const int64_t blocks = (size_dw + size_dbias + kReduceThreads - 1) / kReduceThreads;
-  return gpu::launch(reduce_splits_kernel,
-                     {.grid = dim3(static_cast<unsigned>(blocks)), .block = dim3(kReduceThreads), .stream = stream},
-                     ReduceParams{.splits = workspace,
-                                  .num_splits = split.splits,
-                                  .stride = stride,
-                                  .size_dw = size_dw,
-                                  .size_dbias = size_dbias,
-                                  .dw = args.dw,
-                                  .dbias = args.dbias});
+  const int64_t blocks = (size_dw + size_dbias + conv::kReduceThreads - 1) / conv::kReduceThreads;
+  return gpu::launch(
+      conv::reduce_splits_kernel,
+      {.grid = dim3(static_cast<unsigned>(blocks)), .block = dim3(conv::kReduceThreads), .stream = stream},
+      conv::ReduceParams{.splits = workspace,
+                         .num_splits = split.splits,
+                         .stride = stride,
+                         .size_dw = size_dw,
+                         .size_dbias = size_dbias,
+                         .dw = args.dw,
+                         .dbias = args.dbias});
 }
 
 Cost conv_wgrad_cost(const ConvBackwardWeights& args) {

@@ -1,3 +1,4 @@
+// Kernels of the filters' gradient for f16.
 #include "kernels/conv/wgrad.h"
 
 namespace engine::kernels::conv {

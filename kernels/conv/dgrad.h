@@ -1,5 +1,5 @@
 #pragma once
-// Private to kernels/conv. Gradient of the input: M = N*H*W pixels, N = C channels, k = (tap, filter). With a stride,
+// Private to kernels. Gradient of the input: M = N*H*W pixels, N = C channels, k = (tap, filter). With a stride,
 // pixels fall into classes (h % stride, w % stride), each with taps of its own, and a block works on one class.
 #include "kernels/conv/epilogue.h"
 #include "kernels/conv/geometry.h"

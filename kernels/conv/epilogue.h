@@ -1,5 +1,5 @@
 #pragma once
-// Private to kernels/conv. What happens to a finished tile of C: it lies staged in shared memory as f32, each thread
+// Private to kernels. What happens to a finished tile of C: it lies staged in shared memory as f32, each thread
 // takes kWidth consecutive columns of every kRowsPerPass-th row, and reads and writes global memory in 16-byte chunks.
 #include "kernels/conv/multiply.h"
 

@@ -1,5 +1,5 @@
 #pragma once
-// Private to kernels/conv. Forward convolution: M = N*P*Q pixels, N = K filters, k = (r, s, c).
+// Private to kernels. Forward convolution: M = N*P*Q pixels, N = K filters, k = (r, s, c).
 #include "kernels/conv/epilogue.h"
 #include "kernels/conv/geometry.h"
 #include "kernels/conv/sources.h"

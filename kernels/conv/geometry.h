@@ -1,5 +1,5 @@
 #pragma once
-// Private to kernels/conv. What host and device share: a shape in 32 bits, and which tile a convolution is cut into.
+// Private to kernels. What host and device share: a shape in 32 bits, and which tile a convolution is cut into.
 #include <algorithm>
 #include <cstdint>
 #include <initializer_list>

@@ -1,5 +1,5 @@
 #pragma once
-// Private to kernels/conv. Multiplies a slice of A with one of B into the block's tile of C, held in registers as f32:
+// Private to kernels. Multiplies a slice of A with one of B into the block's tile of C, held in registers as f32:
 // tensor cores for bf16 and f16, outer products of f32.
 #include "kernels/conv/tile.h"
 

@@ -1,5 +1,5 @@
 #pragma once
-// Private to kernels/conv. Where the slices of A and B come from. Each source walks along k by itself: load(slice)
+// Private to kernels. Where the slices of A and B come from. Each source walks along k by itself: load(slice)
 // fills a slice with zeros outside its matrix, and moves on. kAligned: the contiguous index comes in whole 16-byte
 // chunks, copied asynchronously; otherwise elements are gathered one by one.
 #include "kernels/conv/tile.h"

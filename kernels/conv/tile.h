@@ -1,5 +1,5 @@
 #pragma once
-// Private to kernels/conv. The tile loop that all convolutions share: C[M,N] = sum over k of A[M,k] B[N,k], where a
+// Private to kernels. The tile loop that all convolutions share: C[M,N] = sum over k of A[M,k] B[N,k], where a
 // block computes a tile of C. A ring of kStages slots in shared memory holds slices of A and B, kDepth of k deep;
 // sources (sources.h) fill them, a multiplier (multiply.h) uses them up.
 #include "kernels/gpu.h"

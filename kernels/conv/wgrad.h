@@ -1,5 +1,5 @@
 #pragma once
-// Private to kernels/conv. Gradient of the filters: M = K filters, N = (r, s, c), k = N*P*Q pixels, which are split
+// Private to kernels. Gradient of the filters: M = K filters, N = (r, s, c), k = N*P*Q pixels, which are split
 // over blocks. Each split writes a dw of its own, f32 [K,R,S,C/groups], and a dbias behind it; reduce_splits_kernel
 // adds them.
 #include "kernels/conv/epilogue.h"
@@ -19,13 +19,14 @@ struct BackwardWeightsParams {
   bool aligned_dw;  // a row of dw is a multiple of a chunk
 };
 
-// Tile sizes: TileShape's template arguments. Few, chosen by the filters' sizes alone.
 struct SplitChoice {
   TileChoice tile;
   int splits, slices_per_split;
 };
 
-// Narrow layers take narrow tiles. A second split pays only from eight slices on.
+// The tile follows from the channels: as high as the filters fill, 128 x 128 where both sides are wide, and the narrow
+// one where dy is read element by element. The pixels are split until there are two blocks for every multiprocessor
+// (see kWantedBlocks), but a split has eight slices at least.
 inline SplitChoice choose_wgrad_split(const Geometry& g, DataType type) {
   const int columns = g.r * g.s * g.group_c;
   const bool wide_x = whole_chunks(g.group_c, type), wide_dy = whole_chunks(g.group_k, type);
