@@ -3,6 +3,7 @@
 #include "engine/device.h"
 #include "engine/error.h"
 
+#include <cmath>
 #include <ostream>
 
 namespace engine {
@@ -63,6 +64,20 @@ std::string to_string(Device device) {
 
 std::ostream& operator<<(std::ostream& out, Device device) {
   return out << to_string(device);
+}
+
+void Backend::force_implementation(const std::string& name) {
+  if (!name.empty()) fail(ErrorKind::device, "--force-impl ", name, ": this device has no such choice; leave it out");
+}
+
+// A sum of finite numbers overflows only where a step would be lost anyway.
+int64_t Backend::first_non_finite(std::span<const Tensor> tensors) {
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const Tensor total = make_tensor({}, DType::f32, tensors[i].device());
+    sum(tensors[i], total);
+    if (!std::isfinite(total.item())) return static_cast<int64_t>(i);
+  }
+  return -1;
 }
 
 void Backend::conv_batch_norm_forward(const Conv2dShape& shape, const Tensor& x, const Tensor& w,

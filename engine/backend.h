@@ -9,8 +9,12 @@
 // product, sums are f32. "may alias": input and output may be the same storage. Optional tensors are passed undefined.
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "engine/storage.h"
 #include "engine/tensor.h"
@@ -71,6 +75,18 @@ struct SgdStep {  // PyTorch's SGD: d = g + wd*p; m = momentum*m + d (m = d at t
   float lr = 0, momentum = 0;
   bool nesterov = false;
   bool first = false;  // momentum buffers hold nothing yet
+};
+
+// Work that is done again and again with the same shapes. What it costs the host to say every operation anew is paid
+// twice.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  // The first time calls `work`. The second time calls it again and records what it tells the device to do, which then
+  // happens at once; from then on that happens again without `work`, on the same addresses: whatever it reads and
+  // writes must be kept. True if `work` was called. It may neither read device memory from the host nor write it; if it
+  // cannot be recorded it is called each time, and a fallback is counted.
+  virtual bool run(const std::function<void()>& work) = 0;
 };
 
 class Backend {
@@ -150,12 +166,21 @@ class Backend {
   // --- optimiser: all parameters in one call ---
   virtual void sgd_step(std::span<const SgdParameter> parameters, const SgdStep& step) = 0;
 
+  // The first of these f32 tensors that holds an infinity or NaN; -1 if none does.
+  virtual int64_t first_non_finite(std::span<const Tensor> tensors);
+
+  // --- recorded work ---
+  virtual std::unique_ptr<Recording> make_recording() { return nullptr; }  // null: this device gains nothing from it
+
   // --- measured choices of implementations ---
   // The choices made so far as JSON text, and choices to use from now on (a checkpoint stores them: another choice
   // rounds differently). With deterministic(true) choices follow a fixed rule instead of measurements.
   virtual std::string export_plans() const = 0;
   virtual void import_plans(const std::string& json) = 0;
   virtual void set_deterministic(bool on) = 0;
+  // "own" or "cudnn" (the vendor's libraries) wherever there is a choice, "" for the faster one. Throws Error(usage)
+  // for another name, Error(device) if there is no such implementation here.
+  virtual void force_implementation(const std::string& name);
 };
 
 // The backend of a device. Throws Error(device) with the reason and the remedy if it is not available.
@@ -165,6 +190,9 @@ Backend& backend(Device device);
 Backend* cpu_backend(std::string* reason);
 Backend* cuda_backend(int index, std::string* reason);
 Backend* emulated_backend(std::string* reason);
+
+// What --doctor tells of CUDA and the emulated device: pairs of a name and what there is to say.
+std::vector<std::pair<std::string, std::string>> describe_cuda();
 
 // An activation in the layout that its device prefers, not initialised.
 Tensor make_activation(const Shape& shape, DType dtype, Device device);

@@ -28,6 +28,7 @@ struct MemoryStats {
   size_t in_use = 0;    // held by tensors and scratch now
   size_t peak = 0;      // the most that was in use since the start or the last reset_peak_memory()
   size_t reserved = 0;  // held from the system
+  size_t limit = 0;     // what may be in use at most: held, or free in the system
 };
 MemoryStats memory_stats(Device device);
 void reset_peak_memory(Device device);

@@ -26,6 +26,7 @@ set(ENGINE_KERNEL_SOURCES
   linear.cu
   linear_half.cu
   loss.cu
+  non_finite.cu
   optimizer.cu
   pooling.cu
   table.cpp

@@ -47,6 +47,7 @@ const Kernels& kernel_table() {
       .softmax_cross_entropy = softmax_cross_entropy,
       .softmax_cross_entropy_workspace = softmax_cross_entropy_workspace,
       .sgd_step = sgd_step,
+      .find_non_finite = find_non_finite,
   };
   return table;
 }

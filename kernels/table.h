@@ -8,6 +8,7 @@
 #include "kernels/layout.h"
 #include "kernels/linear.h"
 #include "kernels/loss.h"
+#include "kernels/non_finite.h"
 #include "kernels/optimizer.h"
 #include "kernels/pooling.h"
 
@@ -57,7 +58,7 @@ struct Kernels {
   decltype(&kernels::global_avg_pool_forward) global_avg_pool_forward;
   decltype(&kernels::global_avg_pool_backward) global_avg_pool_backward;
 
-  // linear.h, loss.h, optimizer.h
+  // linear.h, loss.h, optimizer.h, non_finite.h
   decltype(&kernels::linear_forward) linear_forward;
   decltype(&kernels::linear_backward_data) linear_backward_data;
   decltype(&kernels::linear_backward_weights) linear_backward_weights;
@@ -66,6 +67,7 @@ struct Kernels {
   decltype(&kernels::softmax_cross_entropy) softmax_cross_entropy;
   decltype(&kernels::softmax_cross_entropy_workspace) softmax_cross_entropy_workspace;
   decltype(&kernels::sgd_step) sgd_step;
+  decltype(&kernels::find_non_finite) find_non_finite;
 };
 
 // The launchers that this table's translation unit was linked with.

@@ -156,7 +156,9 @@ void Allocator::release(void* data, size_t bytes) noexcept {
 
 MemoryStats Allocator::stats() const {
   const std::lock_guard lock(mutex_);
-  return stats_;
+  MemoryStats stats = stats_;
+  stats.limit = limit_;
+  return stats;
 }
 
 void Allocator::reset_peak() {

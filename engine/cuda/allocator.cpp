@@ -158,8 +158,12 @@ void Allocator::trim_locked() {
 }
 
 MemoryStats Allocator::stats() const {
+  (void)context_.stream();  // switches the thread to the device
   const std::lock_guard lock(mutex_);
-  return stats_;
+  MemoryStats stats = stats_;
+  size_t free = 0, total = 0;
+  if (context_.runtime().memory_info(&free, &total).ok()) stats.limit = stats.reserved + free;
+  return stats;
 }
 
 void Allocator::reset_peak() {

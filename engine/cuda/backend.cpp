@@ -37,16 +37,27 @@ void CudaBackend::reset_peak_memory() {
 }
 
 void CudaBackend::upload(void* device, const void* host, size_t bytes) {
+  const Range range(context_, "upload");
+  refuse_while_capturing("an upload");
   staging_.upload(device, host, bytes);
 }
 
 void CudaBackend::download(void* host, const void* device, size_t bytes) {
+  const Range range(context_, "download");
   if (bytes == 0) return;
+  refuse_while_capturing("a download");
   context_.check("download", context_.runtime().copy_to_host(host, device, bytes, stream()));
   context_.synchronize();
 }
 
+void CudaBackend::refuse_while_capturing(const char* what) const {
+  if (capturing_)
+    fail(ErrorKind::internal, context_.device(), ": ", what,
+         " while a graph is recorded; keep it out of recorded work");
+}
+
 void CudaBackend::synchronize() {
+  refuse_while_capturing("a synchronisation");
   context_.synchronize();
 }
 
@@ -70,6 +81,9 @@ void CudaBackend::import_plans(const std::string& json) {
 }
 void CudaBackend::set_deterministic(bool on) {
   plans_.set_deterministic(on);
+}
+void CudaBackend::force_implementation(const std::string& name) {
+  plans_.force(name);
 }
 
 Layout CudaBackend::activation_layout(const Shape&, DType) const {

@@ -9,7 +9,7 @@
 #include "engine/backend.h"
 #include "engine/cuda/allocator.h"
 #include "engine/cuda/context.h"
-#include "engine/cuda/conv_plan.h"
+#include "engine/cuda/plans.h"
 #include "engine/cuda/staging.h"
 
 namespace engine::cuda {
@@ -70,11 +70,16 @@ class CudaBackend final : public Backend {
 
   void sgd_step(std::span<const SgdParameter> parameters, const SgdStep& step) override;
 
+  int64_t first_non_finite(std::span<const Tensor> tensors) override;
+  std::unique_ptr<Recording> make_recording() override;
+
   std::string export_plans() const override;
   void import_plans(const std::string& json) override;
   void set_deterministic(bool on) override;
+  void force_implementation(const std::string& name) override;
 
  private:
+  friend class GraphRecording;
   const kernels::Kernels& kernels() const { return context_.kernels(); }
   Stream stream() const { return context_.stream(); }
   Scratch scratch(size_t bytes) { return {allocator_, bytes}; }
@@ -85,8 +90,11 @@ class CudaBackend final : public Backend {
   std::shared_ptr<const InferenceScale> inference_scale(const ConvInference& args);
   // A convolution by cuDNN, with its workspace.
   void run_library(const char* op, const LibraryPlan* plan, kernels::LibraryConvolutionData data);
+  // A product by cuBLASLt; false if it has no algorithm for it.
+  bool run_library(const char* op, kernels::LibraryMatmul product);
   // What is recorded into a graph does not run, so it cannot be measured.
   bool may_measure() const { return !capturing_; }
+  void refuse_while_capturing(const char* what) const;
   // mean and M2 of the rows of x, into `partials` of batch_norm_parts().
   void statistics(const Tensor& x, float* partials);
   // What both forms of the forward pass do once there are partial statistics (null in inference).
@@ -95,13 +103,18 @@ class CudaBackend final : public Backend {
   Context context_;
   Allocator allocator_;
   Staging staging_;
-  ConvPlans plans_;
+  Plans plans_;
   bool capturing_ = false;
 
   // The optimiser's table and what it was made of.
   std::vector<kernels::SgdTensor> sgd_tensors_;
   std::unique_ptr<Scratch> sgd_table_;
   int64_t sgd_chunks_ = 0;
+
+  // The same for the search for infinities.
+  std::vector<kernels::FloatChunk> searched_;
+  std::vector<int64_t> searched_owner_;  // of each chunk
+  std::unique_ptr<Scratch> search_table_;
 };
 
 // As kernels and this backend's operands spell a type. Throws Error(usage) for an integer type.

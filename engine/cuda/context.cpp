@@ -17,7 +17,7 @@ std::string remedy(const Status& status) {
     case Problem::out_of_memory:
       return "use a smaller batch or smaller images";
     case Problem::no_code_for_device:
-      return "build with -DENGINE_CUDA_ARCHITECTURES for this GPU, or use --device cpu";
+      return "build with -DCMAKE_CUDA_ARCHITECTURES for this GPU, or use --device cpu";
     case Problem::no_driver:
       return "install the NVIDIA driver, or use --device cpu";
     case Problem::old_driver:

@@ -43,6 +43,18 @@ class Context {
   Stream stream_ = nullptr;
 };
 
+// A named range in a profiler's time line, until the end of the scope.
+class Range {
+ public:
+  Range(const Context& context, const char* name) : runtime_(context.runtime()) { runtime_.push_range(name); }
+  ~Range() { runtime_.pop_range(); }
+  Range(const Range&) = delete;
+  Range& operator=(const Range&) = delete;
+
+ private:
+  const Runtime& runtime_;
+};
+
 // A sentence's end that says what to do about a problem.
 std::string remedy(const Status& status);
 

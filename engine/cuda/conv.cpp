@@ -1,4 +1,4 @@
-// Convolutions: our kernels or cuDNN's (conv_plan.h). The epilogues, which take statistics or apply scale, residual and
+// Convolutions: our kernels or cuDNN's (plans.h). The epilogues, which take statistics or apply scale, residual and
 // ReLU where the result is in registers still, are our kernels'; with cuDNN some of them are passes of their own.
 #include "engine/cuda/backend.h"
 #include "engine/cuda/derived.h"
@@ -16,6 +16,7 @@ void CudaBackend::run_library(const char* op, const LibraryPlan* plan, kernels::
 
 void CudaBackend::conv_forward(const Conv2dShape& shape, const Tensor& x, const Tensor& w, const Tensor& bias,
                                const Tensor& y) {
+  const Range range(context_, "conv_forward");
   const kernels::DataType type = data_type("conv2d", x);
   const void* filter = in_type(w, x.dtype());
   const auto run = [&](const LibraryPlan* library) {
@@ -32,6 +33,7 @@ void CudaBackend::conv_forward(const Conv2dShape& shape, const Tensor& x, const 
 }
 
 void CudaBackend::conv_backward_data(const Conv2dShape& shape, const Tensor& dy, const Tensor& w, const Tensor& dx) {
+  const Range range(context_, "conv_backward_data");
   const kernels::DataType type = data_type("conv2d_backward_data", dy);
   const void* filter = in_type(w, dy.dtype());
   plans_.run({.shape = shape, .type = type, .direction = ConvDirection::backward_data}, false, may_measure(),
@@ -48,6 +50,7 @@ void CudaBackend::conv_backward_data(const Conv2dShape& shape, const Tensor& dy,
 
 void CudaBackend::conv_backward_weights(const Conv2dShape& shape, const Tensor& x, const Tensor& dy, const Tensor& dw,
                                         const Tensor& dbias) {
+  const Range range(context_, "conv_backward_weights");
   const char* op = "conv2d_backward_weights";
   const kernels::DataType type = data_type(op, x);
   const auto run = [&](const LibraryPlan* library) {
@@ -68,6 +71,7 @@ void CudaBackend::conv_backward_weights(const Conv2dShape& shape, const Tensor& 
 }
 
 void CudaBackend::conv_inference(const ConvInference& args) {
+  const Range range(context_, "conv_inference");
   const kernels::DataType type = data_type("conv_bn_relu", args.x);
   const std::shared_ptr<const InferenceScale> factors = inference_scale(args);
   const float* const scale = factors->data.as<float>();
@@ -108,6 +112,7 @@ void CudaBackend::conv_inference(const ConvInference& args) {
 
 void CudaBackend::conv_batch_norm_forward(const Conv2dShape& shape, const Tensor& x, const Tensor& w,
                                           const BatchNormForward& args) {
+  const Range range(context_, "conv_batch_norm_forward");
   const kernels::DataType type = data_type("conv_bn_relu", x);
   const void* filter = in_type(w, x.dtype());
   const kernels::RowParts in_epilogue = kernels().conv_fprop_parts(shape, type),

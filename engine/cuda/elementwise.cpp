@@ -122,6 +122,7 @@ void CudaBackend::sum(const Tensor& x, const Tensor& y) {
 }
 
 void CudaBackend::add_relu(const Tensor& a, const Tensor& b, const Tensor& y) {
+  const Range range(context_, "add_relu");
   if (a.numel() == 0) return;
   context_.check_launch(
       "add_relu",
@@ -130,6 +131,7 @@ void CudaBackend::add_relu(const Tensor& a, const Tensor& b, const Tensor& y) {
 }
 
 void CudaBackend::relu_backward(const Tensor& dy, const Tensor& y, const Tensor& dx) {
+  const Range range(context_, "relu_backward");
   if (y.numel() == 0) return;
   context_.check_launch(
       "relu_backward",
@@ -140,6 +142,7 @@ void CudaBackend::relu_backward(const Tensor& dy, const Tensor& y, const Tensor&
 
 void CudaBackend::normalize_images(const Tensor& x, std::span<const float> mean, std::span<const float> std,
                                    const Tensor& y) {
+  const Range range(context_, "normalize_images");
   if (x.numel() == 0) return;
   context_.check_launch("normalize_images", kernels().normalize_images({.n = x.size(0),
                                                                         .h = x.size(1),
@@ -156,6 +159,7 @@ void CudaBackend::normalize_images(const Tensor& x, std::span<const float> mean,
 }
 
 void CudaBackend::subsample_pad(const Tensor& x, int64_t stride, int64_t before, const Tensor& y) {
+  const Range range(context_, "subsample_pad");
   context_.check_launch("subsample_pad", kernels().subsample_pad({.shape = subsample_shape(x, y, stride, before),
                                                                   .type = data_type("subsample_pad", x),
                                                                   .x = x.raw(),
@@ -164,6 +168,7 @@ void CudaBackend::subsample_pad(const Tensor& x, int64_t stride, int64_t before,
 }
 
 void CudaBackend::subsample_pad_backward(const Tensor& dy, int64_t stride, int64_t before, const Tensor& dx) {
+  const Range range(context_, "subsample_pad_backward");
   context_.check_launch("subsample_pad_backward",
                         kernels().subsample_pad_backward({.shape = subsample_shape(dx, dy, stride, before),
                                                           .type = data_type("subsample_pad_backward", dx),

@@ -87,10 +87,6 @@ const Loaded& loaded() {
   return result;
 }
 
-std::string version_text(int version) {
-  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
-}
-
 // Runs the smallest kernel there is: only then is it known that the module holds code for this GPU.
 Status try_kernel(const kernels::Module& module) {
   const Runtime& runtime = *module.runtime;
@@ -108,38 +104,17 @@ Status try_kernel(const kernels::Module& module) {
 
 }  // namespace
 
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+const std::string& module_path() {
+  return loaded().path;
+}
+
 const kernels::Module* load_module(std::string* reason) {
   if (loaded().module == nullptr && reason != nullptr) *reason = loaded().reason;
   return loaded().module;
-}
-
-std::vector<std::pair<std::string, std::string>> describe_installation() {
-  std::string reason;
-  Backend* const device = cuda_backend(0, &reason);
-  std::vector<std::pair<std::string, std::string>> lines = {
-      {"cuda", device ? "cuda:0: " + device->description() : "not used: " + reason}};
-  const kernels::Module* const module = loaded().module;
-  if (module != nullptr) {
-    kernels::RuntimeVersions versions;
-    (void)module->runtime->versions(&versions);
-    lines.emplace_back("cuda module", loaded().path + ", " + module->build);
-    lines.emplace_back("cuda driver", versions.driver > 0 ? "for CUDA " + version_text(versions.driver) + ", CUDA " +
-                                                                version_text(versions.runtime) + " is used"
-                                                          : "none");
-    const auto library = [&](const char* name, auto* table) {
-      const char* version = "";
-      const Status status = table != nullptr ? table->load(&version) : Status{Problem::other, 0, "not in this build"};
-      lines.emplace_back(
-          name, status.ok() ? version
-                            : std::string("not used: ") + status.text + "; the engine's own kernels do all the work");
-    };
-    const kernels::Libraries none, *libraries = module->libraries ? module->libraries : &none;
-    library("cudnn", libraries->cudnn);
-    library("cublaslt", libraries->cublaslt);
-  }
-  Backend* const emulated = emulated_backend(&reason);
-  lines.emplace_back("emulated", emulated ? emulated->description() + "; slow, for tests" : "not available: " + reason);
-  return lines;
 }
 
 std::string why_unusable(const kernels::Module& module, int index) {
@@ -182,7 +157,7 @@ std::string why_unusable(const kernels::Module& module, int index) {
   if (status.ok()) status = try_kernel(module);
   if (status.problem == Problem::no_code_for_device) {
     text << "no kernel for this GPU: " << gpu.name << " has compute capability " << gpu.major << '.' << gpu.minor
-         << ", libengine_cuda.so was built for " << module.build
+         << ", libengine_cuda.so was built by " << module.build
          << "; build it with -DCMAKE_CUDA_ARCHITECTURES=" << gpu.major << gpu.minor << kMeanwhile;
   } else if (!status.ok()) {
     text << gpu.name << " does not work: " << status.text << " (" << runtime.name << " error " << status.code
@@ -208,6 +183,37 @@ Backend* cuda_backend(int index, std::string* reason) {
     return nullptr;
   }
   return backends[index] = new cuda::CudaBackend(*module, {DeviceType::cuda, index});
+}
+
+std::vector<std::pair<std::string, std::string>> describe_cuda() {
+  std::string reason;
+  Backend* const device = cuda_backend(0, &reason);
+  std::vector<std::pair<std::string, std::string>> lines = {
+      {"cuda", device ? "cuda:0: " + device->description() : "not used: " + reason}};
+  const kernels::Module* const module = cuda::load_module(nullptr);
+  if (module != nullptr) {
+    kernels::RuntimeVersions versions;
+    (void)module->runtime->versions(&versions);
+    lines.emplace_back("cuda module", cuda::module_path() + ", " + module->build);
+    lines.emplace_back("cuda driver", versions.driver > 0
+                                          ? "for CUDA " + cuda::version_text(versions.driver) + ", CUDA " +
+                                                cuda::version_text(versions.runtime) + " is used"
+                                          : "none");
+    const auto library = [&](const char* name, auto* table) {
+      const char* version = "";
+      const kernels::Status status =
+          table != nullptr ? table->load(&version) : kernels::Status{kernels::Problem::other, 0, "not in this build"};
+      lines.emplace_back(
+          name, status.ok() ? version
+                            : std::string("not used: ") + status.text + "; the engine's own kernels do all the work");
+    };
+    const kernels::Libraries none, *libraries = module->libraries ? module->libraries : &none;
+    library("cudnn", libraries->cudnn);
+    library("cublaslt", libraries->cublaslt);
+  }
+  Backend* const emulated = emulated_backend(&reason);
+  lines.emplace_back("emulated", emulated ? emulated->description() + "; slow, for tests" : "not available: " + reason);
+  return lines;
 }
 
 }  // namespace engine

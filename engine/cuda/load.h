@@ -2,8 +2,6 @@
 // Finding and judging the CUDA module. Every reason why there is no GPU to use has a sentence of its own, with what to
 // do about it.
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "kernels/module.h"
 
@@ -13,10 +11,13 @@ namespace engine::cuda {
 // folder, or the system's library path. Null if there is none that fits; `reason` then says why.
 const kernels::Module* load_module(std::string* reason);
 
+// Where it was found; empty without one.
+const std::string& module_path();
+
+// "13.0" for 13000.
+std::string version_text(int version);
+
 // Why device `index` of the module cannot be used; empty if it can.
 std::string why_unusable(const kernels::Module& module, int index);
-
-// What --doctor tells of CUDA: pairs of a name and what there is to say.
-std::vector<std::pair<std::string, std::string>> describe_installation();
 
 }  // namespace engine::cuda

@@ -4,6 +4,7 @@ namespace engine::cuda {
 
 void CudaBackend::softmax_cross_entropy(const Tensor& logits, const Tensor& target, float label_smoothing,
                                         const Tensor& loss, const Tensor& dlogits) {
+  const Range range(context_, "softmax_cross_entropy");
   const bool hard = target.dtype() == DType::i64;
   const Scratch workspace = scratch(kernels().softmax_cross_entropy_workspace(logits.size(0)));
   context_.check_launch("cross_entropy",

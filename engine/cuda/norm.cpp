@@ -45,6 +45,7 @@ void CudaBackend::statistics(const Tensor& x, float* partials) {
 }
 
 void CudaBackend::batch_norm_forward(const BatchNormForward& args) {
+  const Range range(context_, "batch_norm_forward");
   if (!args.training) return normalize(args, nullptr, {});
   const int64_t channels = args.x.size(3);
   const kernels::RowParts parts = kernels().batch_norm_parts(rows_of(args.x), channels);
@@ -54,6 +55,7 @@ void CudaBackend::batch_norm_forward(const BatchNormForward& args) {
 }
 
 void CudaBackend::batch_norm_backward(const BatchNormBackward& args) {
+  const Range range(context_, "batch_norm_backward");
   const kernels::DataType type = data_type("batch_norm_backward", args.x);
   const int64_t channels = args.x.size(3), rows = rows_of(args.x);
   const kernels::RowParts parts = kernels().batch_norm_parts(rows, channels);

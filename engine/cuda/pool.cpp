@@ -21,6 +21,7 @@ int64_t pixels_of(const Tensor& x) {
 }  // namespace
 
 void CudaBackend::max_pool_forward(const PoolShape& pool, const Tensor& x, const Tensor& y, const Tensor& argmax) {
+  const Range range(context_, "max_pool_forward");
   context_.check_launch("max_pool2d", kernels().max_pool_forward({.shape = pool_shape(pool, x),
                                                                   .type = data_type("max_pool2d", x),
                                                                   .x = x.raw(),
@@ -30,6 +31,7 @@ void CudaBackend::max_pool_forward(const PoolShape& pool, const Tensor& x, const
 }
 
 void CudaBackend::max_pool_backward(const PoolShape& pool, const Tensor& dy, const Tensor& argmax, const Tensor& dx) {
+  const Range range(context_, "max_pool_backward");
   context_.check_launch("max_pool2d_backward",
                         kernels().max_pool_backward({.shape = pool_shape(pool, dx),
                                                      .type = data_type("max_pool2d_backward", dx),
@@ -40,6 +42,7 @@ void CudaBackend::max_pool_backward(const PoolShape& pool, const Tensor& dy, con
 }
 
 void CudaBackend::avg_pool_forward(const PoolShape& pool, const Tensor& x, const Tensor& y) {
+  const Range range(context_, "avg_pool_forward");
   context_.check_launch(
       "avg_pool2d",
       kernels().avg_pool_forward(
@@ -47,6 +50,7 @@ void CudaBackend::avg_pool_forward(const PoolShape& pool, const Tensor& x, const
 }
 
 void CudaBackend::avg_pool_backward(const PoolShape& pool, const Tensor& dy, const Tensor& dx) {
+  const Range range(context_, "avg_pool_backward");
   context_.check_launch(
       "avg_pool2d_backward",
       kernels().avg_pool_backward(
@@ -55,6 +59,7 @@ void CudaBackend::avg_pool_backward(const PoolShape& pool, const Tensor& dy, con
 }
 
 void CudaBackend::global_avg_pool_forward(const Tensor& x, const Tensor& y) {
+  const Range range(context_, "global_avg_pool_forward");
   context_.check_launch("global_avg_pool", kernels().global_avg_pool_forward({.n = x.size(0),
                                                                               .pixels = pixels_of(x),
                                                                               .c = x.size(3),
@@ -65,6 +70,7 @@ void CudaBackend::global_avg_pool_forward(const Tensor& x, const Tensor& y) {
 }
 
 void CudaBackend::global_avg_pool_backward(const Tensor& dy, const Tensor& dx) {
+  const Range range(context_, "global_avg_pool_backward");
   context_.check_launch("global_avg_pool_backward",
                         kernels().global_avg_pool_backward({.n = dx.size(0),
                                                             .pixels = pixels_of(dx),

@@ -1,6 +1,6 @@
-// The optimiser: one launch over all parameters. What it updates is a table on the device, made again only when an
-// address changed; the learning rate is in device memory too.
-#include <cstring>
+// The optimiser, and the look at the gradients before it: one launch each over all parameters. What it updates is a
+// table on the device, made again only when an address changed; the learning rate is in device memory too.
+#include <algorithm>
 
 #include "engine/cuda/backend.h"
 #include "engine/cuda/derived.h"
@@ -37,6 +37,7 @@ bool same(const std::vector<kernels::SgdTensor>& a, const std::vector<kernels::S
 }  // namespace
 
 void CudaBackend::sgd_step(std::span<const SgdParameter> parameters, const SgdStep& step) {
+  const Range range(context_, "sgd_step");
   const DType half = half_type_of(parameters);
   std::vector<kernels::SgdTensor> tensors;
   for (const SgdParameter& p : parameters) {
@@ -68,6 +69,38 @@ void CudaBackend::sgd_step(std::span<const SgdParameter> parameters, const SgdSt
                                                         .half_type = half == DType::f16 ? kernels::DataType::f16
                                                                                         : kernels::DataType::bf16},
                                                        stream()));
+}
+
+int64_t CudaBackend::first_non_finite(std::span<const Tensor> tensors) {
+  const Range range(context_, "first_non_finite");
+  std::vector<kernels::FloatChunk> chunks;
+  std::vector<int64_t> owners;
+  for (size_t i = 0; i < tensors.size(); ++i)
+    for (int64_t begin = 0; begin < tensors[i].numel(); begin += kernels::kSgdChunk) {
+      chunks.push_back({tensors[i].raw<float>() + begin, std::min(kernels::kSgdChunk, tensors[i].numel() - begin)});
+      owners.push_back(static_cast<int64_t>(i));
+    }
+  if (chunks.empty()) return -1;
+  const auto equal = [](const kernels::FloatChunk& a, const kernels::FloatChunk& b) {
+    return a.data == b.data && a.count == b.count;
+  };
+  if (!search_table_ || !std::equal(chunks.begin(), chunks.end(), searched_.begin(), searched_.end(), equal)) {
+    const size_t bytes = chunks.size() * sizeof(kernels::FloatChunk);
+    search_table_ = std::make_unique<Scratch>(allocator_, bytes);
+    staging_.upload(search_table_->as(), chunks.data(), bytes);
+    searched_ = std::move(chunks);
+    searched_owner_ = std::move(owners);
+  }
+  const Scratch flags = scratch(searched_.size());
+  context_.check_launch("searching infinities",
+                        kernels().find_non_finite({.chunks = search_table_->as<kernels::FloatChunk>(),
+                                                   .num_chunks = static_cast<int64_t>(searched_.size()),
+                                                   .flags = flags.as<uint8_t>()},
+                                                  stream()));
+  std::vector<uint8_t> found(searched_.size());
+  download(found.data(), flags.as(), found.size());
+  const auto first = std::find(found.begin(), found.end(), uint8_t{1});
+  return first == found.end() ? -1 : searched_owner_[static_cast<size_t>(first - found.begin())];
 }
 
 }  // namespace engine::cuda

@@ -100,6 +100,8 @@ const std::vector<Setting> kSettings = {
     {"seed", "--seed", &C::seed, kDevice, "N", "0", "", 0, 9e15},
     {"deterministic", "--deterministic,--use-deterministic-algorithms", &C::deterministic, kDevice, "",
      "algorithms by rule, not by measuring"},
+    {"force_impl", "--force-impl", &C::force_impl, kDevice, "KIND", "of GPU convolutions (default: the faster one)",
+     "own,cudnn"},
 
     {"output_dir", "--output-dir,--output", &C::output_dir, kOutput, "DIR", "default: runs/NAME", "", 0, 0, kSession},
     {"name", "--name,--experiment", &C::name, kOutput, "NAME", "default: model, data and time", "", 0, 0, kSession},

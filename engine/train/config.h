@@ -62,6 +62,7 @@ struct TrainConfig {
   std::optional<int64_t> threads;
   int64_t seed = 0;
   bool deterministic = false;
+  std::string force_impl;  // own, cudnn; empty: what is faster
 
   // Output
   std::string output_dir;  // empty: runs/<name>

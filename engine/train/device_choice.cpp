@@ -35,6 +35,7 @@ void check_precision(const TrainConfig& config, Device device) {
 void set_up_device(Device device, const TrainConfig& config) {
   set_num_threads(static_cast<int>(*config.threads));
   backend(device).set_deterministic(config.deterministic);
+  backend(device).force_implementation(config.force_impl);
 }
 
 }  // namespace engine

@@ -20,7 +20,8 @@ std::string device_description(Device device);
 // Throws Error(device) if the device would be slower in the precision that the configuration asks for.
 void check_precision(const TrainConfig& config, Device device);
 
-// Threads and determinism of a resolved configuration.
+// Threads, determinism and forced implementations of a resolved configuration. Throws Error(usage or device) for an
+// implementation that the device does not have.
 void set_up_device(Device device, const TrainConfig& config);
 
 }  // namespace engine

@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include "engine/cuda/load.h"
+#include "engine/backend.h"
 #include "engine/device.h"
 #include "engine/error.h"
 #include "engine/io/file.h"
@@ -75,7 +75,7 @@ void check_device(Report& report) {
   } else {
     report.line("threads", threads);
   }
-  for (const auto& [name, text] : cuda::describe_installation()) report.line(name, text);
+  for (const auto& [name, text] : describe_cuda()) report.line(name, text);
 }
 
 void check_cache(Report& report) {

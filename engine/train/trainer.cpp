@@ -84,6 +84,7 @@ class Trainer {
   double seconds_before_ = 0;  // of earlier processes
 
   Sgd sgd_;
+  TrainStep train_step_;
   Loader train_loader_, val_loader_;
   Batch batch_;
   RunIdentity identity_;
@@ -108,6 +109,10 @@ Trainer::Trainer(const TrainSetup& setup)
       epochs_(*setup.config.epochs),
       schedule_(make_schedule(setup.config, steps_per_epoch_)),
       sgd_(setup.model.module->parameters(), sgd_options(setup.config)),
+      train_step_(setup.model, sgd_,
+                  {.input = input_format(setup.config, setup.facts, setup.device),
+                   .grad_accum_steps = setup.config.grad_accum_steps,
+                   .label_smoothing = static_cast<float>(*setup.config.label_smoothing)}),
       train_loader_(setup.data.train, train_sample(setup.config),
                     train_loader_options(setup.config, setup.data.train->size())),
       val_loader_(setup.data.val, val_sample(setup.config), val_loader_options(setup.config, setup.data.val->size())),
@@ -193,10 +198,7 @@ void Trainer::one_step() {
   const auto start = Clock::now();
   const double waited = train_loader_.wait_seconds();
   const MetricSums sums =
-      train_step(setup_.model, sgd_, train_loader_, *setup_.data.train, batch_, state_.step, schedule_.at(state_.step),
-                 {.input = input_format(setup_.config, setup_.facts, setup_.device),
-                  .grad_accum_steps = setup_.config.grad_accum_steps,
-                  .label_smoothing = static_cast<float>(*setup_.config.label_smoothing)});
+      train_step_.run(train_loader_, *setup_.data.train, batch_, state_.step, schedule_.at(state_.step));
   ++state_.step;
   ++state_.step_in_epoch;
   state_.interval.add(sums);

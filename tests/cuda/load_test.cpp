@@ -29,7 +29,7 @@ class CudaLoad : public ::testing::Test {
       *out = {.runtime = 13000, .driver = 12040};
       return Status{};
     };
-    fake.module.build = "sm_80, sm_90a";
+    fake.module.build = "nvcc 13.0.88, 80-real 90a-real";
   }
   std::string reason(int index = 0) const { return why_unusable(fake.module, index); }
 
@@ -80,9 +80,10 @@ TEST_F(CudaLoad, NoKernelForThisGpu) {
     return Status{};
   };
   fake.runtime.last_error = [] { return Status{Problem::no_code_for_device, 209, "no kernel image is available"}; };
-  EXPECT_EQ(reason(),
-            "no kernel for this GPU: NVIDIA GeForce GTX 1080 has compute capability 6.1, libengine_cuda.so was built "
-            "for sm_80, sm_90a; build it with -DCMAKE_CUDA_ARCHITECTURES=61, or use --device cpu");
+  EXPECT_EQ(
+      reason(),
+      "no kernel for this GPU: NVIDIA GeForce GTX 1080 has compute capability 6.1, libengine_cuda.so was built by nvcc "
+      "13.0.88, 80-real 90a-real; build it with -DCMAKE_CUDA_ARCHITECTURES=61, or use --device cpu");
 }
 
 TEST_F(CudaLoad, ABrokenGpu) {

@@ -166,12 +166,19 @@ Array run(ConvDirection id, const Conv2dShape& s, const Operands& o, DType dtype
 }
 
 std::vector<std::string> implementations(const ConvProblem& problem) {
-  if (!on_cpu()) return {"own"};
-  return cpu::conv_implementations(problem);
+  if (on_cpu()) return cpu::conv_implementations(problem);
+  std::vector<std::string> names = {"own"};
+  try {
+    device().force_implementation("cudnn");
+    names.push_back("cudnn");
+  } catch (const Error&) {
+    // There is no cuDNN on this device.
+  }
+  return names;
 }
 
 void force(const ConvProblem& problem, const std::string& implementation) {
-  if (!on_cpu()) return;
+  if (!on_cpu()) return device().force_implementation(implementation);
   const nlohmann::json choice = {{"format", "engine-cpu-plans-1"}, {"plans", {{problem.text(), implementation}}}};
   device().import_plans(choice.dump());
 }

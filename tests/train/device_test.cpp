@@ -56,11 +56,55 @@ TEST(EmulatedRun, StoppedAndResumedGivesTheSameBits) {
   }
 }
 
+// The first step of a process is done as it is, the second is recorded, the others are replayed.
+TEST(EmulatedRun, RecordedStepsGiveTheSameBits) {
+  Workspace workspace;
+  const auto arguments = [&](const std::string& name) {
+    return workspace.tiny(name, with(kEmulated, {"--epochs", "1", "--precision", "bf16"}));
+  };
+  const CommandResult recorded = workspace.run(arguments("recorded"));
+  const CommandResult eager = workspace.run(arguments("eager"), {.environment = {{"ENGINE_CUDA_GRAPH", "0"}}});
+  ASSERT_EQ(recorded.exit_code, 0) << recorded.err;
+  ASSERT_EQ(eager.exit_code, 0) << eager.err;
+  EXPECT_THAT(recorded.err, ::testing::Not(HasSubstr("could not be recorded")));
+  expect_same_result(workspace / "recorded", workspace / "eager");
+}
+
+TEST(ForceImpl, IsRefusedWhereThereIsNoSuchImplementation) {
+  Workspace workspace;
+  const CommandResult emulated = workspace.run(workspace.tiny("run", with(kEmulated, {"--force-impl", "cudnn"})));
+  EXPECT_EQ(emulated.exit_code, static_cast<int>(ErrorKind::device));
+  EXPECT_THAT(emulated.err, HasSubstr("--force-impl cudnn: emulated has no cuDNN; install cuDNN 9"));
+  const CommandResult cpu = workspace.run_tiny("run", {"--force-impl", "own"});
+  EXPECT_EQ(cpu.exit_code, static_cast<int>(ErrorKind::device));
+  EXPECT_THAT(cpu.err, HasSubstr("--force-impl own: this device has no such choice; leave it out"));
+}
+
 TEST(EmulatedRun, AutoTakesAnotherDevice) {
   Workspace workspace;
   const CommandResult result = workspace.run_tiny("run", {"--device", "auto", "--max-steps", "1"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.err, ::testing::Not(HasSubstr("emulated: ")));
+}
+
+// What the message advises, works.
+TEST(OutOfMemory, NamesABatchThatFits) {
+  Workspace workspace;
+  const CommandOptions small = {.environment = {{"ENGINE_EMULATOR_MEMORY", "40000000"}}};
+  const auto run = [&](const std::string& name, int64_t batch) {
+    return workspace.run(workspace.tiny(name, with(kEmulated, {"--batch-size", std::to_string(batch), "--max-steps",
+                                                               "3", "--shapes-train", "512", "--epochs", "1"})),
+                         small);
+  };
+  const CommandResult failed = run("failed", 128);
+  ASSERT_EQ(failed.exit_code, static_cast<int>(ErrorKind::memory)) << failed.err;
+  const std::string before = "images: about ", behind = " pictures would fit instead of 128";
+  const size_t begin = failed.err.find(before), end = failed.err.find(behind);
+  ASSERT_TRUE(begin != std::string::npos && end != std::string::npos) << failed.err;
+  const int64_t largest = std::stoll(failed.err.substr(begin + before.size()));
+  EXPECT_GT(largest, 8);
+  const CommandResult advised = run("advised", largest);
+  EXPECT_EQ(advised.exit_code, 0) << advised.err;
 }
 
 TEST(OutOfMemory, EndsWithItsExitCodeAndWhoHasTheMemory) {

@@ -1,4 +1,4 @@
-#include "engine/cuda/conv_plan.h"
+#include "engine/cuda/plans.h"
 
 #include <algorithm>
 #include <sstream>
@@ -32,18 +32,28 @@ std::string problem_text(const LibraryConvolution& problem, bool statistics) {
   return out.str();
 }
 
-ConvPlans::~ConvPlans() {
+std::string problem_text(const kernels::LibraryMatmul& product) {
+  std::ostringstream out;
+  out << "product " << kTypes[static_cast<int>(product.type)] << " rows" << product.rows << " columns"
+      << product.columns << " inner" << product.inner;
+  if (product.a_transposed) out << " a-transposed";
+  if (product.b_transposed) out << " b-transposed";
+  if (product.bias != nullptr) out << " bias";
+  return out.str();
+}
+
+Plans::~Plans() {
   for (const auto& [key, entry] : entries_)
     if (entry.library != nullptr) context_.module().libraries->cudnn->destroy(entry.library);
 }
 
-bool ConvPlans::library_usable() const {
+bool Plans::library_usable() const {
   const kernels::Libraries* libraries = context_.module().libraries;
   const char* version = "";
   return libraries != nullptr && libraries->cudnn != nullptr && libraries->cudnn->load(&version).ok();
 }
 
-std::string ConvPlans::library_description() const {
+std::string Plans::library_description() const {
   const kernels::Libraries* libraries = context_.module().libraries;
   if (libraries == nullptr || libraries->cudnn == nullptr) return "no cuDNN";
   const char* version = "";
@@ -51,47 +61,58 @@ std::string ConvPlans::library_description() const {
   return status.ok() ? std::string("cuDNN ") + version : std::string("no cuDNN (") + status.text + ")";
 }
 
-void ConvPlans::run(const LibraryConvolution& problem, bool statistics, bool may_measure, const Run& run) {
-  if (context_.module().libraries == nullptr || deterministic_ || forced_ == kOwn) return run(nullptr);
-  const std::string key = problem_text(problem, statistics);
-  Entry& entry = entries_[key];
-  if (!entry.chosen) choose(key, entry, problem, may_measure, run);
-  run(entry.use_library ? entry.library : nullptr);
+bool Plans::our_kernels_only() const {
+  return context_.module().libraries == nullptr || deterministic_ || forced_ == kOwn;
 }
 
-void ConvPlans::choose(const std::string& key, Entry& entry, const LibraryConvolution& problem, bool may_measure,
-                       const Run& run) {
+void Plans::run(const LibraryConvolution& problem, bool statistics, bool may_measure, const Run& run) {
+  if (our_kernels_only()) return run(nullptr);
+  this->run({.key = problem_text(problem, statistics),
+             .may_measure = may_measure,
+             .offer =
+                 [&](Entry& entry) {
+                   if (entry.library == nullptr && library_usable() &&
+                       !context_.module().libraries->cudnn->create(problem, &entry.library).ok())
+                     entry.library = nullptr;
+                   return entry.library != nullptr;
+                 },
+             .run = [&](Entry& entry, bool library) { run(library ? entry.library : nullptr); }});
+}
+
+void Plans::run(const kernels::LibraryMatmul& product, bool may_measure, const RunProduct& run) {
+  if (our_kernels_only() || context_.module().libraries->cublaslt == nullptr) return void(run(false));
+  this->run({.key = problem_text(product),
+             .may_measure = may_measure,
+             .offer = [&](Entry&) { return may_measure && run(true); },  // it knows by trying
+             .run = [&](Entry&, bool library) { (void)(run(library) || run(false)); }});
+}
+
+void Plans::run(const Contest& contest) {
+  Entry& entry = entries_[contest.key];
+  if (!entry.chosen) choose(contest, entry);
+  contest.run(entry, entry.use_library);
+}
+
+void Plans::choose(const Contest& contest, Entry& entry) {
+  if (!contest.may_measure) return;
   if (!loaded_) load();
-  const auto known = choices_.find(key);
-  const bool wanted = forced_ == kLibrary || known == choices_.end() || known->second == kLibrary;
-  if (wanted && entry.library == nullptr && library_usable()) {
-    const Status status = context_.module().libraries->cudnn->create(problem, &entry.library);
-    if (!status.ok()) entry.library = nullptr;
-  }
-  if (forced_ == kLibrary) {
-    entry.chosen = true;
-    entry.use_library = entry.library != nullptr;
-    if (!entry.use_library) count_fallback("cuda: cuDNN was forced, but offers nothing for " + key);
-    return;
-  }
-  if (known != choices_.end()) {
-    entry.chosen = true;
-    entry.use_library = known->second == kLibrary && entry.library != nullptr;
-    return;
-  }
-  if (entry.library == nullptr) {
-    entry.chosen = true;
-    return;
-  }
-  if (!may_measure) return;
-  entry.use_library = time(entry.library, run) < kEqual * time(nullptr, run);
   entry.chosen = true;
-  choices_[key] = entry.use_library ? kLibrary : kOwn;
+  const auto known = choices_.find(contest.key);
+  if (forced_.empty() && known != choices_.end() && known->second != kLibrary) return;
+  const bool offered = contest.offer(entry);
+  if (!offered && forced_ == kLibrary)
+    count_fallback("cuda: cudnn was forced, but the library offers nothing for " + contest.key);
+  if (!offered || forced_ == kLibrary || known != choices_.end()) {
+    entry.use_library = offered;
+    return;
+  }
+  entry.use_library = time(contest, entry, true) < kEqual * time(contest, entry, false);
+  choices_[contest.key] = entry.use_library ? kLibrary : kOwn;
   write_plan_cache(cache_file(), kFormat, choices_);
 }
 
 // The minimum of a few runs, in seconds: whatever else the GPU does only ever adds time.
-double ConvPlans::time(const LibraryPlan* library, const Run& run) const {
+double Plans::time(const Contest& contest, Entry& entry, bool library) const {
   const Runtime& runtime = context_.runtime();
   kernels::Event begin = nullptr, end = nullptr;
   context_.check("creating an event", runtime.event_create(&begin));
@@ -99,7 +120,7 @@ double ConvPlans::time(const LibraryPlan* library, const Run& run) const {
   float best = 0;
   for (int i = 0; i <= kRuns; ++i) {
     context_.check("recording an event", runtime.event_record(begin, context_.stream()));
-    run(library);
+    contest.run(entry, library);
     context_.check("recording an event", runtime.event_record(end, context_.stream()));
     context_.check("measuring a convolution", runtime.event_synchronize(end));
     float ms = 0;
@@ -111,7 +132,7 @@ double ConvPlans::time(const LibraryPlan* library, const Run& run) const {
   return best;
 }
 
-std::string ConvPlans::cache_file() const {
+std::string Plans::cache_file() const {
   kernels::RuntimeVersions versions;
   (void)context_.runtime().versions(&versions);
   std::ostringstream name;
@@ -122,37 +143,37 @@ std::string ConvPlans::cache_file() const {
   return plan_cache_file(text);
 }
 
-void ConvPlans::load() {
+void Plans::load() {
   loaded_ = true;
   PlanChoices known = read_plan_cache(cache_file(), kFormat);
   for (const auto& [key, name] : choices_) known[key] = name;  // what was imported before goes first
   choices_ = std::move(known);
 }
 
-std::string ConvPlans::export_json() const {
+std::string Plans::export_json() const {
   return plans_to_json(kFormat, choices_);
 }
 
-void ConvPlans::import_json(const std::string& json) {
+void Plans::import_json(const std::string& json) {
   PlanChoices choices;
   if (!plans_from_json(kFormat, json, choices))
     fail(ErrorKind::checkpoint, "import_plans: the text is not a list of ", context_.device(), "'s plans (format ",
          kFormat, ")");
   for (const auto& [key, name] : choices) choices_[key] = name;
-  for (auto& [key, entry] : entries_) entry.chosen = false;
+  for (auto& [key, entry] : entries_) entry.chosen = entry.use_library = false;
 }
 
-void ConvPlans::set_deterministic(bool on) {
+void Plans::set_deterministic(bool on) {
   deterministic_ = on;
 }
 
-void ConvPlans::force(const std::string& name) {
+void Plans::force(const std::string& name) {
   engine::check(name.empty() || name == kOwn || name == kLibrary, "--force-impl ", name, ": expected own or cudnn");
   if (name == kLibrary && !library_usable())
     fail(ErrorKind::device, "--force-impl cudnn: ", context_.device(), " has ", library_description(),
          "; install cuDNN 9 where the system's loader finds it, or use --force-impl own");
   forced_ = name;
-  for (auto& [key, entry] : entries_) entry.chosen = false;
+  for (auto& [key, entry] : entries_) entry.chosen = entry.use_library = false;
 }
 
 }  // namespace engine::cuda

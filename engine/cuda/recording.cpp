@@ -1,0 +1,93 @@
+#include "engine/cuda/recording.h"
+
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "engine/error.h"
+#include "engine/fallback.h"
+
+namespace engine::cuda {
+namespace {
+
+constexpr int kAttempts = 3;
+
+// Memory comes from a pool until the end of the scope.
+class InPool {
+ public:
+  InPool(Allocator& allocator, Allocator::Pool& pool) : allocator_(allocator) { pool = allocator.begin_pool(pool); }
+  ~InPool() { allocator_.end_pool(); }
+  InPool(const InPool&) = delete;
+  InPool& operator=(const InPool&) = delete;
+
+ private:
+  Allocator& allocator_;
+};
+
+}  // namespace
+
+GraphRecording::GraphRecording(CudaBackend& backend) : backend_(backend) {}
+
+GraphRecording::~GraphRecording() {
+  const Runtime& runtime = backend_.context_.runtime();
+  if (graph_ != nullptr) {
+    (void)runtime.stream_synchronize(backend_.stream());  // it may still run
+    (void)runtime.destroy_graph(graph_);
+  }
+  if (pool_ != 0) backend_.allocator_.free_pool(pool_);
+}
+
+void GraphRecording::run_eagerly(const std::function<void()>& work) {
+  const InPool in_pool(backend_.allocator_, pool_);
+  work();
+}
+
+std::string GraphRecording::record(const std::function<void()>& work) {
+  const Context& context = backend_.context_;
+  const InPool in_pool(backend_.allocator_, pool_);
+  context.check("beginning a graph", context.runtime().begin_capture(backend_.stream()));
+  std::string failure;
+  backend_.capturing_ = true;
+  try {
+    work();
+  } catch (const Error& error) {
+    failure = error.what();
+  }
+  backend_.capturing_ = false;
+  const Status ended = context.runtime().end_capture(backend_.stream(), &graph_);
+  if (failure.empty() && !ended.ok()) failure = ended.text;
+  if (!failure.empty() && graph_ != nullptr) {
+    (void)context.runtime().destroy_graph(graph_);
+    graph_ = nullptr;
+  }
+  return failure;
+}
+
+bool GraphRecording::run(const std::function<void()>& work) {
+  const Context& context = backend_.context_;
+  bool called = false;
+  if (graph_ == nullptr && ran_ && failures_ < kAttempts) {
+    called = true;
+    if (const std::string failure = record(work); !failure.empty()) {
+      ++failures_;
+      count_fallback(to_string(context.device()) + ": a step could not be recorded as a graph: " + failure);
+    }
+  }
+  if (graph_ == nullptr) {
+    ran_ = true;
+    run_eagerly(work);
+    return true;
+  }
+  const Range range(context, "graph");
+  context.check("launching a graph", context.runtime().launch_graph(graph_, backend_.stream()));
+  return called;
+}
+
+// ENGINE_CUDA_GRAPH=0 turns recording off, for profilers that want single launches.
+std::unique_ptr<Recording> CudaBackend::make_recording() {
+  const char* setting = std::getenv("ENGINE_CUDA_GRAPH");
+  if (setting != nullptr && std::string_view(setting) == "0") return nullptr;
+  return std::make_unique<GraphRecording>(*this);
+}
+
+}  // namespace engine::cuda

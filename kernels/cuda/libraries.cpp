@@ -1,0 +1,10 @@
+#include "kernels/cuda/libraries.h"
+
+namespace engine::kernels::cuda {
+
+const Libraries& libraries() {
+  static const Libraries table = {.cudnn = &cudnn(), .cublaslt = &cublaslt()};
+  return table;
+}
+
+}  // namespace engine::kernels::cuda

@@ -1,0 +1,51 @@
+#include "kernels/non_finite.h"
+
+#include "kernels/vector.h"
+
+namespace engine::kernels {
+namespace {
+
+constexpr int kWarps = kThreads / 32;
+
+// Written so that NaN counts.
+GPU_DEVICE bool is_finite(float v) {
+  return fabsf(v) <= 3.4028234663852886e38f;
+}
+
+// A block a chunk.
+__global__ void __launch_bounds__(kThreads) flag_chunks(const FloatChunk* chunks, uint8_t* flags) {
+  GPU_SHARED(unsigned, warp_found, kWarps);
+  const FloatChunk chunk = chunks[blockIdx.x];
+  const int thread = static_cast<int>(threadIdx.x);
+  const int count = static_cast<int>(chunk.count);
+  const int vectors = reinterpret_cast<uintptr_t>(chunk.data) % 16 == 0 ? count / 4 : 0;
+  bool found = false;
+  for (int i = thread; i < vectors; i += kThreads) {
+    const float4 v = reinterpret_cast<const float4*>(chunk.data)[i];
+    found |= !(is_finite(v.x) && is_finite(v.y) && is_finite(v.z) && is_finite(v.w));
+  }
+  for (int i = 4 * vectors + thread; i < count; i += kThreads) found |= !is_finite(chunk.data[i]);
+  const unsigned votes = __ballot_sync(0xffffffffu, found);
+  if (thread % 32 == 0) warp_found[thread / 32] = votes;
+  __syncthreads();  // every warp's votes are there
+  if (thread == 0) {
+    unsigned any = 0;
+    for (int warp = 0; warp < kWarps; ++warp) any |= warp_found[warp];
+    flags[blockIdx.x] = any != 0 ? 1 : 0;
+  }
+}
+
+}  // namespace
+
+bool find_non_finite(const FindNonFinite& args, Stream stream) {
+  if (args.num_chunks < 0 || args.num_chunks > INT32_MAX) return false;
+  if (args.num_chunks == 0) return true;
+  if (!args.chunks || !args.flags) return false;
+  return gpu::launch(flag_chunks, {.grid = static_cast<unsigned>(args.num_chunks), .block = kThreads, .stream = stream},
+                     args.chunks, args.flags);
+}
+Cost find_non_finite_cost(const FindNonFinite& args, int64_t elements) {
+  return {.bytes = elements * 4 + args.num_chunks * 17, .flops = elements};
+}
+
+}  // namespace engine::kernels
