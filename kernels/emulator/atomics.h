@@ -39,6 +39,8 @@ inline unsigned atomicCAS(unsigned* address, unsigned expected, unsigned value,
                           engine::kernels::emulator::Site site = engine::kernels::emulator::Site::current()) {
   return engine::kernels::emulator::atomic_compare_exchange(address, expected, value, site);
 }
+// NOLINTBEGIN(bugprone-reserved-identifier): CUDA's names
 inline void __threadfence() {
   engine::kernels::emulator::thread_fence();
 }
+// NOLINTEND(bugprone-reserved-identifier)

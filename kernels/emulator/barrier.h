@@ -10,9 +10,11 @@ void barrier_arrive(int id, int num_threads, Site site);
 
 }  // namespace engine::kernels::emulator
 
+// NOLINTBEGIN(bugprone-reserved-identifier): CUDA's names
 inline void __syncthreads(engine::kernels::emulator::Site site = engine::kernels::emulator::Site::current()) {
   engine::kernels::emulator::barrier_sync_all(site);
 }
+// NOLINTEND(bugprone-reserved-identifier)
 
 namespace engine::kernels::gpu {
 

@@ -33,7 +33,7 @@ __forceinline__ T from_float(float value) {
 #if defined(__F16C__)
 template <>
 __forceinline__ f16 from_float<f16>(float value) {
-  return {static_cast<uint16_t>(_cvtss_sh(value, _MM_FROUND_TO_NEAREST_INT))};
+  return {static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_cvtps_ph(_mm_set_ss(value), _MM_FROUND_TO_NEAREST_INT)))};
 }
 #endif
 

@@ -41,7 +41,9 @@ __forceinline__ void stg16(void* address, uint4 value, emulator::Site site = emu
 
 }  // namespace engine::kernels::gpu
 
+// NOLINTBEGIN(bugprone-reserved-identifier): CUDA's names
 template <class T>
 __forceinline__ T __ldg(const T* address) {
   return *address;
 }
+// NOLINTEND(bugprone-reserved-identifier)

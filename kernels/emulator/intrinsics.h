@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <type_traits>
 
+// NOLINTBEGIN(bugprone-reserved-identifier): CUDA's names
 inline float __uint_as_float(unsigned bits) {
   return std::bit_cast<float>(bits);
 }
@@ -111,3 +112,4 @@ constexpr std::common_type_t<A, B> max(A a, B b) {
   const T x = static_cast<T>(a), y = static_cast<T>(b);
   return x >= y ? x : y == y ? y : x;
 }
+// NOLINTEND(bugprone-reserved-identifier)

@@ -1,6 +1,7 @@
 #pragma once
 // Keywords and vector types of CUDA C++, in the global namespace as there.
 
+// NOLINTBEGIN(bugprone-reserved-identifier): CUDA's names
 #define __global__
 #define __device__
 #define __host__
@@ -9,6 +10,7 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define __align__(n) __attribute__((aligned(n)))
 #define __CUDA_ALIGN__(n) __align__(n)
+// NOLINTEND(bugprone-reserved-identifier)
 
 struct uint3 {
   unsigned x, y, z;

@@ -15,7 +15,7 @@
 #include <vector>
 
 // Where the module that this file is linked into begins; the linker defines it.
-extern "C" __attribute__((visibility("hidden"))) const Elf64_Ehdr __ehdr_start;
+extern "C" __attribute__((visibility("hidden"))) const Elf64_Ehdr __ehdr_start;  // NOLINT(bugprone-reserved-identifier)
 
 namespace engine::kernels::emulator {
 namespace {

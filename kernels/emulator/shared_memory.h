@@ -25,6 +25,7 @@ inline uint32_t smem_u32(const void* address, emulator::Site site = emulator::Si
 }  // namespace engine::kernels::gpu
 
 // __shared__ T name[N]; the lambda is a different one at each place and in each instance of a template.
+// NOLINTBEGIN(bugprone-macro-parentheses): T is a type, name is declared
 #define GPU_SHARED(T, name, N)                                            \
   T(&name)                                                                \
   [N] = *static_cast<T(*)[N]>(::engine::kernels::emulator::static_shared( \
@@ -33,3 +34,4 @@ inline uint32_t smem_u32(const void* address, emulator::Site site = emulator::Si
         return &key;                                                      \
       }(),                                                                \
       sizeof(T) * (N), alignof(T) < 16 ? 16 : alignof(T)))
+// NOLINTEND(bugprone-macro-parentheses)

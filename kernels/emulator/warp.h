@@ -25,6 +25,7 @@ T shuffle_from(unsigned mask, T value, int source_lane, int width, Site site) {
 
 }  // namespace engine::kernels::emulator
 
+// NOLINTBEGIN(bugprone-reserved-identifier): CUDA's names
 inline void __syncwarp(unsigned mask = 0xffffffffu,
                        engine::kernels::emulator::Site site = engine::kernels::emulator::Site::current()) {
   engine::kernels::emulator::sync_warp(mask, site);
@@ -71,3 +72,4 @@ inline int __all_sync(unsigned mask, int predicate,
   using engine::kernels::emulator::Vote;
   return static_cast<int>(engine::kernels::emulator::vote(mask, Vote::all, predicate != 0, site));
 }
+// NOLINTEND(bugprone-reserved-identifier)
