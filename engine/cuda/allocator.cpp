@@ -43,18 +43,23 @@ void* Allocator::allocate(size_t bytes) {
 }
 
 char* Allocator::take(size_t bytes) {
-  std::set<FreeKey>& free = free_[pool_];
-  auto found = free.lower_bound({bytes, nullptr});
-  if (found == free.end()) {
-    grow(bytes);
-    found = free.lower_bound({bytes, nullptr});
-  }
+  char* block = take_from(pool_, bytes);
+  if (block == nullptr && pool_ != kShared) block = take_from(kShared, bytes);
+  if (block != nullptr) return block;
+  grow(bytes);
+  return take_from(kShared, bytes);
+}
+
+char* Allocator::take_from(Pool pool, size_t bytes) {
+  std::set<FreeKey>& free = free_[pool];
+  const auto found = free.lower_bound({bytes, nullptr});
+  if (found == free.end()) return nullptr;
   const auto [free_bytes, begin] = *found;
   free.erase(found);
   const bool split = free_bytes > bytes && !kOwnSegments;
-  blocks_[begin] = {split ? bytes : free_bytes, false};
+  blocks_[begin] = {split ? bytes : free_bytes, false, pool_};
   if (split) {
-    blocks_[begin + bytes] = {free_bytes - bytes, true};
+    blocks_[begin + bytes] = {free_bytes - bytes, true, pool};
     free.insert({free_bytes - bytes, begin + bytes});
   }
   return begin;
@@ -74,10 +79,10 @@ void Allocator::grow(size_t bytes) {
   if (status.problem == Problem::out_of_memory) fail_out_of_memory(bytes);
   context_.check("allocating memory", status);
   char* begin = static_cast<char*>(data);
-  segments_[begin] = {begin, size, pool_};
+  segments_[begin] = size;
   stats_.reserved += size;
-  blocks_[begin] = {size, true};
-  free_[pool_].insert({size, begin});
+  blocks_[begin] = {size, true, kShared};
+  free_[kShared].insert({size, begin});
 }
 
 void Allocator::fail_out_of_memory(size_t bytes) const {
@@ -90,10 +95,6 @@ void Allocator::fail_out_of_memory(size_t bytes) const {
        " MiB; use a smaller --batch-size or smaller images");
 }
 
-Allocator::Segment& Allocator::segment_of(const char* address) {
-  return std::prev(segments_.upper_bound(const_cast<char*>(address)))->second;
-}
-
 void Allocator::release(void* data) noexcept {
   if (data == nullptr) return;
   const std::lock_guard lock(mutex_);
@@ -101,39 +102,39 @@ void Allocator::release(void* data) noexcept {
   const auto block = blocks_.find(begin);
   const size_t bytes = block->second.bytes;
   stats_.in_use -= bytes;
-  const Segment segment = segment_of(begin);
-  if (kOwnSegments && segment.pool == kShared) {
+  if (kOwnSegments && block->second.pool == kShared) {
     blocks_.erase(block);
     segments_.erase(begin);
     stats_.reserved -= bytes;
     (void)context_.runtime().free_device(begin);
     return;
   }
-  insert_free(begin, bytes);
+  block->second.free = true;
+  insert_free(begin);
 }
 
-// Neighbours merge, but never across segments.
-void Allocator::insert_free(char* begin, size_t bytes) {
-  const Segment& segment = segment_of(begin);
-  std::set<FreeKey>& free = free_[segment.pool];
+// Neighbours of the same pool merge, but never across segments.
+void Allocator::insert_free(char* begin) {
   auto block = blocks_.find(begin);
+  const Pool pool = block->second.pool;
+  std::set<FreeKey>& free = free_[pool];
+  const auto mergeable = [&](const Block& other) { return other.free && other.pool == pool; };
   const auto next = std::next(block);
-  if (next != blocks_.end() && next->second.free && next->first < segment.begin + segment.bytes) {
-    bytes += next->second.bytes;
+  if (next != blocks_.end() && mergeable(next->second) && !begins_segment(next->first)) {
+    block->second.bytes += next->second.bytes;
     free.erase({next->second.bytes, next->first});
     blocks_.erase(next);
   }
-  if (begin > segment.begin) {
+  if (!begins_segment(begin)) {
     const auto previous = std::prev(block);
-    if (previous->second.free) {
+    if (mergeable(previous->second)) {
       free.erase({previous->second.bytes, previous->first});
-      bytes += previous->second.bytes;
+      previous->second.bytes += block->second.bytes;
       blocks_.erase(block);
       block = previous;
     }
   }
-  block->second = {bytes, true};
-  free.insert({bytes, block->first});
+  free.insert({block->second.bytes, block->first});
 }
 
 void Allocator::trim() {
@@ -142,18 +143,18 @@ void Allocator::trim() {
 }
 
 void Allocator::trim_locked() {
-  for (auto at = segments_.begin(); at != segments_.end();) {
-    const Segment segment = at->second;
-    const auto block = blocks_.find(segment.begin);
-    if (segment.pool != kShared || !block->second.free || block->second.bytes != segment.bytes) {
-      ++at;
+  for (auto segment = segments_.begin(); segment != segments_.end();) {
+    const auto [begin, bytes] = *segment;
+    const auto block = blocks_.find(begin);
+    if (block->second.pool != kShared || !block->second.free || block->second.bytes != bytes) {
+      ++segment;
       continue;
     }
-    free_[kShared].erase({segment.bytes, segment.begin});
+    free_[kShared].erase({bytes, begin});
     blocks_.erase(block);
-    at = segments_.erase(at);
-    stats_.reserved -= segment.bytes;
-    (void)context_.runtime().free_device(segment.begin);
+    segment = segments_.erase(segment);
+    stats_.reserved -= bytes;
+    (void)context_.runtime().free_device(begin);
   }
 }
 
@@ -183,10 +184,19 @@ void Allocator::end_pool() {
 
 void Allocator::free_pool(Pool pool) {
   const std::lock_guard lock(mutex_);
-  for (auto& [begin, segment] : segments_)
-    if (segment.pool == pool) segment.pool = kShared;
-  free_[kShared].merge(free_[pool]);
   free_.erase(pool);
+  std::vector<char*> released;
+  for (auto& [begin, block] : blocks_) {
+    if (block.pool != pool) continue;
+    block.pool = kShared;
+    if (block.free) released.push_back(begin);
+  }
+  // One after the other, so that each finds its free neighbours in the list: those not in it yet count as taken.
+  for (char* begin : released) blocks_[begin].free = false;
+  for (char* begin : released) {
+    blocks_[begin].free = true;
+    insert_free(begin);
+  }
 }
 
 }  // namespace engine::cuda

@@ -33,35 +33,32 @@ class Allocator {
   MemoryStats stats() const;
   void reset_peak();
 
-  // A captured graph keeps using the addresses that it saw. Between begin_pool() and end_pool() blocks come from
-  // segments of their own, which nobody else gets until free_pool(); they may be released and used again meanwhile.
+  // A captured graph keeps using the addresses that it saw. Blocks that are handed out between begin_pool() and
+  // end_pool() belong to a pool: released, they are handed out again there, and to nobody else until free_pool().
   using Pool = int;
   Pool begin_pool(Pool pool = 0);  // 0: a new one
   void end_pool();
   void free_pool(Pool pool);
 
  private:
-  struct Segment {
-    char* begin;
-    size_t bytes;
-    Pool pool;
-  };
   struct Block {
     size_t bytes;
     bool free;
+    Pool pool;
   };
   using FreeKey = std::pair<size_t, char*>;
 
   char* take(size_t bytes);
+  char* take_from(Pool pool, size_t bytes);  // null if nothing there is large enough
   void grow(size_t bytes);
-  void insert_free(char* begin, size_t bytes);
+  void insert_free(char* begin);
   void trim_locked();
   [[noreturn]] void fail_out_of_memory(size_t bytes) const;
-  Segment& segment_of(const char* address);
+  bool begins_segment(char* address) const { return segments_.contains(address); }
 
   const Context& context_;
   mutable std::mutex mutex_;
-  std::map<char*, Segment> segments_;       // by address
+  std::map<char*, size_t> segments_;        // address -> bytes
   std::map<char*, Block> blocks_;           // every block of every segment, by address
   std::map<Pool, std::set<FreeKey>> free_;  // by size
   Pool pool_ = 0, last_pool_ = 0;           // 0: everybody's

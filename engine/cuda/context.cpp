@@ -36,6 +36,10 @@ Context::Context(const kernels::Module& module, Device device) : module_(module)
   check("creating a stream", runtime().stream_create(&stream_));
 }
 
+Context::~Context() {
+  (void)runtime().stream_destroy(stream_);
+}
+
 void Context::use() const {
   if (current.runtime == module_.runtime && current.index == device_.index) return;
   check("choosing the device", runtime().set_device(device_.index));

@@ -18,6 +18,9 @@ class Context {
  public:
   // Makes the stream. Throws Error(device) if the device refuses.
   Context(const kernels::Module& module, Device device);
+  ~Context();
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
 
   const kernels::Module& module() const { return module_; }
   const Runtime& runtime() const { return *module_.runtime; }

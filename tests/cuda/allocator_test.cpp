@@ -176,12 +176,29 @@ TEST_F(CudaAllocator, APoolKeepsItsAddressesFromOthers) {
   void* const outside = allocator->allocate(kMiB);
   EXPECT_EQ(outside, before);
   EXPECT_NE(outside, inside);
-  allocator->trim();
-  EXPECT_EQ(segments.size(), 2u) << "the pool's segment stays";
-  allocator->free_pool(pool);
   allocator->release(outside);
   allocator->trim();
-  EXPECT_EQ(segments.size(), 0u);
+  EXPECT_EQ(segments.size(), 1u) << "the pool's memory stays";
+  allocator->free_pool(pool);
+  allocator->trim();
+  EXPECT_EQ(segments.size(), 0u) << "everything merged again";
+}
+
+// Near the limit a pool may not starve because memory that is free lies with everybody, nor the other way round.
+TEST_F(CudaAllocator, APoolTakesOnlyWhatItNeeds) {
+  void* const parameters = allocator->allocate(kMiB);
+  const Allocator::Pool pool = allocator->begin_pool();
+  std::vector<void*> inside;
+  for (int i = 0; i < 8; ++i) inside.push_back(allocator->allocate(3 * kMiB));
+  for (void* block : inside) allocator->release(block);
+  EXPECT_EQ(segments.size(), 1u);
+  allocator->end_pool();
+  void* const outside = allocator->allocate(7 * kMiB);
+  EXPECT_EQ(segments.size(), 1u);
+  allocator->free_pool(pool);
+  void* const merged = allocator->allocate(24 * kMiB);
+  EXPECT_EQ(segments.size(), 1u);
+  for (void* block : {parameters, outside, merged}) allocator->release(block);
 }
 
 TEST_F(CudaAllocator, APoolCanBeOpenedAgain) {
