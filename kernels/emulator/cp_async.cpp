@@ -13,11 +13,32 @@
 namespace engine::kernels::emulator {
 namespace {
 
+template <size_t kBytes>
 void perform(const AsyncCopy& copy) {
   if (copy.copy) {
-    std::memcpy(copy.shared, copy.global, copy.bytes);
+    std::memcpy(copy.shared, copy.global, kBytes);
   } else {
-    std::memset(copy.shared, 0, copy.bytes);
+    std::memset(copy.shared, 0, kBytes);
+  }
+}
+
+// Of a size that the compiler knows, so that it needs no call.
+void perform(const AsyncCopy& copy) {
+  switch (copy.bytes) {
+    case 16:
+      return perform<16>(copy);
+    case 8:
+      return perform<8>(copy);
+    default:
+      return perform<4>(copy);
+  }
+}
+
+void poison(char* shared, unsigned bytes) {
+  if (bytes == 16) {
+    std::memset(shared, 0xff, 16);
+  } else {
+    std::memset(shared, 0xff, bytes);
   }
 }
 
@@ -27,7 +48,7 @@ void copy_async(void* shared, const void* global, unsigned bytes, bool copy, Sit
   Thread& t = self();
   ++local_statistics().async_copies;
   const uint32_t offset = shared_offset(shared, site);
-  if (offset % bytes != 0 || (copy && reinterpret_cast<uintptr_t>(global) % bytes != 0))
+  if (((offset | (copy ? reinterpret_cast<uintptr_t>(global) : 0)) & (bytes - 1)) != 0)
     report(Check::alignment, site, "cp.async of %u bytes from or to an address that is not a multiple of it", bytes);
   if constexpr (race::kEnabled) {
     if (copy) race::access(t, global, bytes, race::Access::read, site);
@@ -39,7 +60,7 @@ void copy_async(void* shared, const void* global, unsigned bytes, bool copy, Sit
   if (operation.done) {
     perform(operation);
   } else {
-    std::memset(shared, 0xff, bytes);
+    poison(operation.shared, bytes);
   }
   t.copies->copies.push_back(operation);
 }

@@ -37,9 +37,12 @@ void run_load(WarpOperation& operation) {
     }
     for (int lane = 0; lane < 32; ++lane) {
       const int a = lane / 4, b = 2 * (lane % 4);
-      const uint32_t low = kTransposed ? elements[b][a] : elements[a][b];
-      const uint32_t high = kTransposed ? elements[b + 1][a] : elements[a][b + 1];
-      static_cast<const Load*>(operation.payload[lane])->registers[matrix] = low | high << 16;
+      uint32_t& target = static_cast<const Load*>(operation.payload[lane])->registers[matrix];
+      if constexpr (kTransposed) {
+        target = elements[b][a] | static_cast<uint32_t>(elements[b + 1][a]) << 16;
+      } else {
+        std::memcpy(&target, &elements[a][b], sizeof target);
+      }
     }
   }
 }
