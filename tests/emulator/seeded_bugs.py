@@ -84,7 +84,7 @@ BUGS = [
     Bug("loss_divergent_shuffle", "kernels/loss.cu", "    loss = warp_sum(loss);", "    if (lane < 16) loss = warp_sum(loss);", "loss.cu", "loss_kernels_test", quick=True),
     Bug("loss_added_early", "kernels/loss.cu", "    __syncthreads();  // the level above has been written\n", "", "loss.cu", "loss_kernels_test"),
     Bug("sgd_past_the_end", "kernels/optimizer.cu", "static_cast<int>(threadIdx.x); i < count; i += kThreads", "static_cast<int>(threadIdx.x); i <= count; i += kThreads", "optimizer.cu", "optimizer_kernels_test"),
-    Bug("sgd_reads_no_momentum", "kernels/optimizer.cu", "if (has_momentum && !rule.first) m =", "if (has_momentum) m =", "optimizer.cu", "optimizer_kernels_test", quick=True),
+    Bug("sgd_reads_no_momentum", "kernels/optimizer.cu", "*m = rule.first ? d : fmaf(rule.momentum, *m, d);", "*m = fmaf(rule.momentum, *m, d);", "optimizer.cu", "optimizer_kernels_test", quick=True),
     # --- layout, images, pooling, elementwise ---
     Bug("transpose_read_early", "kernels/layout.cu", "    __syncthreads();  // the tile has been read\n", "", "layout.cu", "layout_kernels_test", quick=True),
     Bug("fill_past_the_end", "kernels/layout.cu", "if (first < count - tail)", "if (first <= count - tail)", "layout.cu", "layout_kernels_test"),
