@@ -30,7 +30,8 @@ struct Options {
   int threads = num_threads();
   double seconds = 10, warmup_limit = 180;
   int losses = 3;
-  std::string exchange;  // a folder for weights and batch
+  std::string exchange;    // a folder for weights and batch
+  std::string force_impl;  // own, cudnn; empty: what is faster
   bool json = false, serve = false, calibrate = false, layers = false;
 };
 
@@ -43,6 +44,7 @@ constexpr const char* kUsage =
   --precision P          of the activations: fp32, bf16, fp16                (fp32)
   --mode train|inference                                                     (train)
   --device D             cpu, cuda, cuda:1, emulated                         (cpu)
+  --force-impl own|cudnn on a GPU: instead of the faster one for each convolution
   --threads T                                                                (all processors)
   --seconds S            how long to measure after the warm-up               (10)
   --warmup-limit S       give up waiting for stable times after S seconds    (180)
@@ -110,6 +112,8 @@ Options parse(const std::vector<std::string>& args) {
       o.work.mode = choice("train", "inference") ? Mode::inference : Mode::train;
     else if (flag == "--device")
       o.work.device = choose_device(value()).device;
+    else if (flag == "--force-impl")
+      o.force_impl = value();
     else if (flag == "--threads")
       o.threads = static_cast<int>(number());
     else if (flag == "--seconds")
@@ -208,6 +212,7 @@ void print_for_people(const Json& report) {
 
 void run_steps(const Options& o) {
   const ProcessUsage bare = process_usage();
+  if (!o.force_impl.empty()) backend(o.work.device).force_implementation(o.force_impl);
   Workload work(o.work);
   if (!o.exchange.empty()) work.write_exchange(o.exchange);
   Json losses = Json::array();
