@@ -12,20 +12,13 @@ constexpr size_t kPage = size_t{2} << 20;      // the granularity of the driver'
 constexpr size_t kSegment = size_t{32} << 20;  // small blocks share segments of this size
 constexpr Allocator::Pool kShared = 0;
 
-// AddressSanitizer and the emulator's own checks see an overrun only if every block has its own guard zones.
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kOwnSegments = true;
-#else
-constexpr bool kOwnSegments = false;
-#endif
-
 size_t round_up(size_t bytes, size_t unit) {
   return (bytes + unit - 1) / unit * unit;
 }
 
 }  // namespace
 
-Allocator::Allocator(const Context& context) : context_(context) {}
+Allocator::Allocator(const Context& context, bool own_segments) : context_(context), own_segments_(own_segments) {}
 
 Allocator::~Allocator() {
   for (const auto& [begin, segment] : segments_) (void)context_.runtime().free_device(begin);
@@ -33,7 +26,7 @@ Allocator::~Allocator() {
 
 void* Allocator::allocate(size_t bytes) {
   if (bytes == 0) return nullptr;
-  const size_t size = kOwnSegments ? bytes : round_up(bytes, kAlignment);
+  const size_t size = own_segments_ ? bytes : round_up(bytes, kAlignment);
   const std::lock_guard lock(mutex_);
   if (size < bytes) fail_out_of_memory(bytes);
   char* block = take(size);
@@ -56,7 +49,7 @@ char* Allocator::take_from(Pool pool, size_t bytes) {
   if (found == free.end()) return nullptr;
   const auto [free_bytes, begin] = *found;
   free.erase(found);
-  const bool split = free_bytes > bytes && !kOwnSegments;
+  const bool split = free_bytes > bytes && !own_segments_;
   blocks_[begin] = {split ? bytes : free_bytes, false, pool_};
   if (split) {
     blocks_[begin + bytes] = {free_bytes - bytes, true, pool};
@@ -67,8 +60,8 @@ char* Allocator::take_from(Pool pool, size_t bytes) {
 
 void Allocator::grow(size_t bytes) {
   (void)context_.stream();  // switches the thread to the device
-  const size_t exact = kOwnSegments ? bytes : round_up(bytes, kPage);
-  const size_t wanted = kOwnSegments ? bytes : std::max(exact, kSegment);
+  const size_t exact = own_segments_ ? bytes : round_up(bytes, kPage);
+  const size_t wanted = own_segments_ ? bytes : std::max(exact, kSegment);
   void* data = nullptr;
   size_t size = wanted;
   Status status = context_.runtime().malloc_device(&data, size);
@@ -102,7 +95,7 @@ void Allocator::release(void* data) noexcept {
   const auto block = blocks_.find(begin);
   const size_t bytes = block->second.bytes;
   stats_.in_use -= bytes;
-  if (kOwnSegments && block->second.pool == kShared) {
+  if (own_segments_ && block->second.pool == kShared) {
     blocks_.erase(block);
     segments_.erase(begin);
     stats_.reserved -= bytes;

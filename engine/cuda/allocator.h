@@ -15,10 +15,18 @@
 
 namespace engine::cuda {
 
+// AddressSanitizer and the emulator's own checks see an overrun only if every block has its own guard zones.
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool kSanitized = true;
+#else
+inline constexpr bool kSanitized = false;
+#endif
+
 // Best fit over segments, blocks split and merged with their neighbours, addresses aligned to 256 bytes. Thread-safe.
 class Allocator {
  public:
-  explicit Allocator(const Context& context);
+  // With `own_segments` nothing is shared or kept: each block is asked of the device and given back to it.
+  explicit Allocator(const Context& context, bool own_segments = kSanitized);
   ~Allocator();
   Allocator(const Allocator&) = delete;
   Allocator& operator=(const Allocator&) = delete;
@@ -57,6 +65,7 @@ class Allocator {
   bool begins_segment(char* address) const { return segments_.contains(address); }
 
   const Context& context_;
+  const bool own_segments_;
   mutable std::mutex mutex_;
   std::map<char*, size_t> segments_;        // address -> bytes
   std::map<char*, Block> blocks_;           // every block of every segment, by address

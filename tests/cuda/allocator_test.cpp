@@ -54,7 +54,7 @@ class CudaAllocator : public ::testing::Test {
     fake.runtime.free_device = small_free;
     fake.runtime.memory_info = small_info;
     context = std::make_unique<Context>(fake.module, Device{DeviceType::cuda, 0});
-    allocator = std::make_unique<Allocator>(*context);
+    allocator = std::make_unique<Allocator>(*context, /*own_segments=*/false);
   }
   ~CudaAllocator() override {
     allocator.reset();
