@@ -23,6 +23,7 @@ Workload::Workload(const WorkloadOptions& options)
   labels_ = Tensor::from(labels, {options.batch}).to(options.device);
   net_.to(options.device);
 
+  recording_ = backend(options.device).make_recording();
   net_.train(options.mode == Mode::train);
   if (options.mode == Mode::train)
     sgd_ =
@@ -33,16 +34,36 @@ Tensor Workload::input() const {
   return options_.precision == DType::f32 ? images_ : images_.to(options_.precision);
 }
 
-Tensor Workload::step() {
+Workload::~Workload() = default;
+
+void Workload::forward() {
   if (options_.mode == Mode::inference) {
     const NoGrad no_grad;
     net_(input());
-    return {};
+    return;
   }
-  Tensor loss = cross_entropy(net_(input()), labels_);
+  gradients_.clear();
+  for (NamedParameter& parameter : net_.parameters()) parameter.tensor.clear_grad();
+  const Tensor loss = cross_entropy(net_(input()), labels_);
   loss.backward();
+  loss_ = loss.detach();
+  for (const NamedParameter& parameter : net_.parameters()) gradients_.push_back(parameter.tensor.grad());
+}
+
+void Workload::repeat() {
+  if (!recording_) return forward();
+  if (recording_->run([this] { forward(); }) || options_.mode == Mode::inference) return;
+  std::vector<NamedParameter> parameters = net_.parameters();
+  for (size_t i = 0; i < parameters.size(); ++i) parameters[i].tensor.set_grad(gradients_[i]);
+}
+
+Tensor Workload::step() {
+  repeat();
+  if (options_.mode == Mode::inference) return {};
+  // A step on the CPU frees each gradient when it has been used.
+  if (!recording_) gradients_.clear();
   sgd_->step();
-  return loss.detach();
+  return loss_;
 }
 
 void Workload::finish() {

@@ -9,6 +9,10 @@
 #include "engine/engine.h"
 #include "models/resnet.h"
 
+namespace engine {
+class Recording;
+}
+
 namespace engine::bench {
 
 enum class Mode : uint8_t { train, inference };
@@ -28,10 +32,12 @@ struct WorkloadOptions {
 class Workload {
  public:
   explicit Workload(const WorkloadOptions& options);
+  ~Workload();
 
   // Training: forward, cross-entropy, backward, SGD with momentum 0.9 and weight decay 1e-4. Inference: evaluation mode
   // without gradients. The images are f32 in the device's memory; rounding them to bf16 is part of the step, as it is
-  // in PyTorch's autocast. On a GPU the work may go on after this returns: see finish(). Returns the loss before the
+  // in PyTorch's autocast. On a GPU forward and backward pass are recorded and replayed, as in a training, and the
+  // work may go on after this returns: see finish(). Returns the loss before the
   // step as a tensor, undefined in inference.
   Tensor step();
   void finish();  // waits for the device
@@ -47,12 +53,17 @@ class Workload {
 
  private:
   Tensor input() const;
+  void forward();  // and backward in training
+  void repeat();   // forward(), recorded where the device can
 
   WorkloadOptions options_;
   models::ResNet net_;
   int64_t image_size_;
   Tensor images_, labels_;
   std::unique_ptr<Sgd> sgd_;
+  std::unique_ptr<Recording> recording_;  // null: the device cannot
+  Tensor loss_;
+  Tensors gradients_;  // what a replay writes to
 };
 
 }  // namespace engine::bench
