@@ -73,7 +73,8 @@ TEST(SanitizersDeathTest, FreedMemory) {
 
 TEST(SanitizersDeathTest, LocalArray) {
   const Device<float> out(64);
-  EXPECT_DEATH(gpu::launch(write_local, {.grid = 1, .block = 64}, out.data(), 8), "stack-buffer-overflow|insufficient space");
+  EXPECT_DEATH(gpu::launch(write_local, {.grid = 1, .block = 64}, out.data(), 8),
+               "stack-buffer-overflow|insufficient space");
 }
 
 TEST(SanitizersDeathTest, MisalignedVector) {
