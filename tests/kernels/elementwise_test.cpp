@@ -214,6 +214,9 @@ TEST(Elementwise, CountsItsCost) {
   EXPECT_EQ(add_relu_cost({.type = DataType::bf16, .count = 10}).bytes, 60);
   EXPECT_EQ(binary_cost({.type = DataType::f32, .count = 10, .b_count = 1}).bytes, 84);
   EXPECT_EQ(sum_cost({.type = DataType::f16, .count = 10}).bytes, 24);
+  EXPECT_EQ(unary_cost({.type = DataType::bf16, .count = 10}).bytes, 40);
+  EXPECT_EQ(affine_cost({.type = DataType::f32, .count = 10}).flops, 20);
+  EXPECT_EQ(relu_backward_cost({.type = DataType::f16, .count = 10}).bytes, 60);
 }
 
 }  // namespace
