@@ -1,13 +1,7 @@
 #include "engine/cpu/conv_plan.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <sstream>
 #include <utility>
 
@@ -21,6 +15,7 @@
 namespace engine::cpu {
 namespace {
 
+constexpr const char* kFormat = "engine-cpu-plans-1";
 constexpr const char* kDirectionNames[] = {"forward", "inference", "backward_data", "backward_weights"};
 
 // A problem is measured on as many images as keep one run near ten milliseconds, and as outweigh the filter, whose
@@ -182,24 +177,19 @@ const ConvPlan& ConvPlans::find(const ConvProblem& problem, const ConvOperands& 
     if (!plan) fail(ErrorKind::internal, "conv2d: oneDNN ", onednn::version(), " offers nothing for ", key);
     if (is_reference(name)) count_fallback("cpu: oneDNN has only its reference loops for " + key);
     choices_[key] = name;
-    if (!deterministic_) save_file();
+    if (!deterministic_) write_plan_cache(plan_cache_path(), kFormat, choices_);
   }
   return *plans.emplace(key, std::move(plan)).first->second;
 }
 
 std::string ConvPlans::export_json() const {
-  return nlohmann::json{{"format", "engine-cpu-plans-1"}, {"plans", choices_}}.dump(1);
+  return plans_to_json(kFormat, choices_);
 }
 
 void ConvPlans::import_json(const std::string& json) {
-  const auto parsed = nlohmann::json::parse(json, nullptr, false);
-  std::map<std::string, std::string> choices;
-  try {
-    if (parsed.at("format") != "engine-cpu-plans-1") throw nlohmann::json::other_error::create(0, "format", &parsed);
-    choices = parsed.at("plans").get<std::map<std::string, std::string>>();
-  } catch (const nlohmann::json::exception&) {
-    fail(ErrorKind::checkpoint, "import_plans: the text is not a list of the cpu's plans (format engine-cpu-plans-1)");
-  }
+  PlanChoices choices;
+  if (!plans_from_json(kFormat, json, choices))
+    fail(ErrorKind::checkpoint, "import_plans: the text is not a list of the cpu's plans (format ", kFormat, ")");
   for (const auto& [key, name] : choices) {
     for (auto& [threads, plans] : plans_) {
       const auto known = plans.find(key);
@@ -218,52 +208,13 @@ void ConvPlans::set_deterministic(bool on) {
 }
 
 std::string plan_cache_path() {
-  std::filesystem::path folder;
-  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache)
-    folder = cache;
-  else if (const char* home = std::getenv("HOME"); home && *home)
-    folder = std::filesystem::path(home) / ".cache";
-  else
-    return {};
   const std::string isa = onednn::has_native_bf16() ? "avx512-bf16" : kernels_for_this_cpu().isa;
-  return folder / "libengine" /
-         ("plans-v1-cpu-" + isa + "-" + std::to_string(num_threads()) + "-" + onednn::version() + ".json");
+  return plan_cache_file("cpu-" + isa + "-" + std::to_string(num_threads()) + "-" + onednn::version());
 }
 
-// A file that cannot be read, or is not one of ours, costs a new measurement and nothing else.
 void ConvPlans::load_file() {
   loaded_ = true;
-  std::ifstream file(plan_cache_path());
-  if (!file) return;
-  std::stringstream text;
-  text << file.rdbuf();
-  std::map<std::string, std::string> imported = choices_;
-  try {
-    import_json(text.str());
-  } catch (const Error&) {
-    return;
-  }
-  for (const auto& [key, name] : imported) choices_[key] = name;  // what was imported before goes first
-}
-
-// Written under another name and renamed, so that two processes never read a half of it. Without a writable folder the
-// choices live as long as the process.
-void ConvPlans::save_file() const {
-  const std::filesystem::path path = plan_cache_path();
-  if (path.empty()) return;
-  std::error_code ignored;
-  std::filesystem::create_directories(path.parent_path(), ignored);
-  const std::filesystem::path temporary = path.string() + "." + std::to_string(getpid());
-  bool written = false;
-  if (std::ofstream file(temporary); file) {
-    file << export_json() << '\n';
-    file.close();
-    written = file.good();
-  }
-  if (written)
-    std::filesystem::rename(temporary, path, ignored);
-  else
-    std::filesystem::remove(temporary, ignored);
+  choices_.merge(read_plan_cache(plan_cache_path(), kFormat));  // what was imported before goes first
 }
 
 }  // namespace engine::cpu

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/dtype.h"
+#include "engine/plan_cache.h"
 #include "engine/storage.h"
 #include "kernels/types.h"
 
@@ -71,10 +72,9 @@ class ConvPlans {
 
  private:
   void load_file();
-  void save_file() const;
 
   bool deterministic_ = false, loaded_ = false;
-  std::map<std::string, std::string> choices_;  // problem -> implementation, measured or imported
+  PlanChoices choices_;                                                    // measured or imported
   std::map<int, std::map<std::string, std::unique_ptr<ConvPlan>>> plans_;  // by number of threads, by problem
 };
 
