@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
-#include <iterator>
 #include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "bench/bench_case.h"
 #include "bench/calibration.h"
 #include "bench/layer_times.h"
 #include "bench/process_usage.h"
@@ -57,24 +57,6 @@ constexpr const char* kUsage =
   --calibrate            time a fixed piece of work instead of a model; with --serve on each "run"
 )";
 
-struct Precision {
-  const char* name;
-  DType dtype;
-};
-constexpr Precision kPrecisions[] = {{"fp32", DType::f32}, {"bf16", DType::bf16}, {"fp16", DType::f16}};
-
-DType precision(const std::string& name) {
-  for (const Precision& known : kPrecisions)
-    if (name == known.name) return known.dtype;
-  fail(ErrorKind::usage, "--precision is '", name, "', expected fp32, bf16 or fp16");
-}
-
-const char* name_of_precision(DType dtype) {
-  return std::find_if(std::begin(kPrecisions), std::end(kPrecisions),
-                      [&](const Precision& p) { return p.dtype == dtype; })
-      ->name;
-}
-
 Options parse(const std::vector<std::string>& args) {
   Options o;
   for (size_t i = 0; i < args.size(); ++i) {
@@ -107,7 +89,7 @@ Options parse(const std::vector<std::string>& args) {
     else if (flag == "--image-size")
       o.work.image_size = static_cast<int64_t>(number());
     else if (flag == "--precision")
-      o.work.precision = precision(value());
+      o.work.precision = precision_dtype(value());
     else if (flag == "--mode")
       o.work.mode = choice("train", "inference") ? Mode::inference : Mode::train;
     else if (flag == "--device")
@@ -146,8 +128,8 @@ Json describe(const Options& o) {
   return {{"program", "step_bench"},
           {"model", o.work.model},
           {"batch", o.work.batch},
-          {"precision", name_of_precision(o.work.precision)},
-          {"mode", o.work.mode == Mode::train ? "train" : "inference"},
+          {"precision", precision_name(o.work.precision)},
+          {"mode", name_of(o.work.mode)},
           {"threads", o.threads},
           {"device", to_string(o.work.device)},
           {"backend", backend(o.work.device).description()}};
