@@ -33,7 +33,7 @@ std::vector<NamedConv> convolutions(const models::ResNet& net, int64_t batch, in
     w = shape.q();
   };
   add("conv1", net.conv1);
-  if (net.specification().family != models::Family::cifar) {  // max pool 3x3/2, padding 1
+  if (!net.specification().for_small_images()) {  // max pool 3x3/2, padding 1
     h = (h - 1) / 2 + 1;
     w = (w - 1) / 2 + 1;
   }

@@ -364,21 +364,21 @@ void build(Chain& chain, const Options& o) {
     }
     return chain.add_relu(y, shortcut);
   };
-  const bool cifar = o.net == "resnet20", bottleneck = o.net == "resnet50";
-  if (!cifar && !bottleneck && o.net != "resnet18")
-    throw std::runtime_error("--net is '" + o.net + "': expected resnet20, resnet18 or resnet50");
-  const int side = cifar ? 32 : 224;
+  const bool cifar = o.net == "resnet20", bottleneck = o.net == "resnet50", small = cifar || o.net == "resnet18_cifar";
+  if (!small && !bottleneck && o.net != "resnet18")
+    throw std::runtime_error("--net is '" + o.net + "': expected resnet20, resnet18_cifar, resnet18 or resnet50");
+  const int side = small ? 32 : 224;
   const std::vector<int> blocks = cifar        ? std::vector{3, 3, 3}
                                   : bottleneck ? std::vector{3, 4, 6, 3}
                                                : std::vector{2, 2, 2, 2};
   int width = cifar ? 16 : 64;
   ActPtr x = chain.activation({o.batch, 3, side, side});
-  x = chain.batch_norm(chain.conv(x, width, cifar ? 3 : 7, cifar ? 1 : 2, true), true);
-  if (!cifar) x = chain.pool(x, false);
+  x = chain.batch_norm(chain.conv(x, width, small ? 3 : 7, small ? 1 : 2, true), true);
+  if (!small) x = chain.pool(x, false);
   for (size_t stage = 0; stage < blocks.size(); ++stage, width *= 2)
     for (int i = 0; i < blocks[stage]; ++i) x = block(x, width, stage > 0 && i == 0 ? 2 : 1, bottleneck, cifar);
   x = chain.pool(x, true);
-  chain.finish(x, cifar ? 10 : 1000);
+  chain.finish(x, small ? 10 : 1000);
 }
 
 std::string text(const ConvShape& s) {

@@ -114,9 +114,9 @@ ResNet::ResNet(const Specification& specification, const ResNetOptions& options)
   RandomStream stream(options.seed, 0, 0, purpose::kInitialisation);
   RandomStream* const random = options.initialize ? &stream : nullptr;
 
-  const bool small = specification.family == Family::cifar;
+  const bool small = specification.for_small_images();
   const bool bias = specification.family == Family::intro;
-  int64_t channels = small ? 16 : 64;
+  int64_t channels = specification.family == Family::cifar ? 16 : 64;
   conv1 = make_conv({.in_channels = 3,
                      .out_channels = channels,
                      .kernel = small ? 3 : 7,
@@ -154,7 +154,7 @@ Tensor ResNet::operator()(const Tensor& images) {
         ": the images are ", images.size(1), "x", images.size(2), ", expected at least ",
         specification_.minimum_image_size(), "x", specification_.minimum_image_size());
   Tensor x = conv_bn_relu(images, conv1, bn1);
-  if (specification_.family != Family::cifar) x = max_pool2d(x, {.window = 3, .stride = 2, .padding = 1});
+  if (!specification_.for_small_images()) x = max_pool2d(x, {.window = 3, .stride = 2, .padding = 1});
   for (std::vector<Block>& layer : layers) {
     for (Block& block : layer) x = block(x);
   }

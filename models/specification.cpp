@@ -37,6 +37,7 @@ std::vector<Specification> make_specifications() {
                       .blocks = imagenet_blocks(depth)});
     }
   }
+  list.push_back({.name = "resnet18_cifar", .blocks = imagenet_blocks(18), .small_stem = true});
   const auto wide = [&](std::string name, int depth, int64_t groups, int64_t width) {
     list.push_back({.name = std::move(name),
                     .block = bottleneck,

@@ -22,12 +22,14 @@ struct Specification {
   Family family = Family::imagenet;
   BlockKind block = BlockKind::basic;
   std::vector<int> blocks;       // blocks of each stage
+  bool small_stem = false;       // 3x3/1 and no max pool, for images of about 32x32; the family cifar has it anyway
   int64_t groups = 1;            // of a bottleneck's 3x3 convolution (ResNeXt, Xie et al. 2017)
   int64_t width_per_group = 64;  // of a bottleneck's 3x3 convolution in the first stage
   bool shortcuts = true;         // false: the plain twin
 
-  int64_t default_classes() const { return family == Family::imagenet ? 1000 : 10; }
-  int64_t default_image_size() const { return family == Family::cifar ? 32 : 224; }
+  bool for_small_images() const { return small_stem || family == Family::cifar; }
+  int64_t default_classes() const { return family == Family::imagenet && !small_stem ? 1000 : 10; }
+  int64_t default_image_size() const { return for_small_images() ? 32 : 224; }
   // Images must be at least this high and wide.
   int64_t minimum_image_size() const { return family == Family::intro ? 193 : 1; }
 };

@@ -95,7 +95,7 @@ Summary summarize(ResNet& net, int64_t batch, int64_t height, int64_t width) {
   const Family family = net.specification().family;
   writer.conv("conv1", net.conv1);
   writer.norm("bn1", net.bn1);
-  if (family != Family::cifar) writer.pool("maxpool", "max pool 3x3/2", 3, 2, 1);
+  if (!net.specification().for_small_images()) writer.pool("maxpool", "max pool 3x3/2", 3, 2, 1);
   for (size_t i = 0; i < net.layers.size(); ++i) {
     for (size_t b = 0; b < net.layers[i].size(); ++b) {
       write_block(writer, "layer" + std::to_string(i + 1) + "." + std::to_string(b), net.layers[i][b]);

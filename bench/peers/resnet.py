@@ -1,7 +1,8 @@
 """The ResNets of the comparison in plain PyTorch, with torchvision's names: the engine's safetensors load with strict=True.
 
-resnet18 and resnet50 are torchvision's (v1.5, the stride in the 3x3), resnet20 is the CIFAR net of He et al. 2015,
-section 4.2, with option A shortcuts (every second pixel, zero channels around).
+resnet18 and resnet50 are torchvision's (v1.5, the stride in the 3x3), resnet18_cifar has a 3x3 stem and no max pool
+instead, resnet20 is the CIFAR net of He et al. 2015, section 4.2, with option A shortcuts (every second pixel, zero
+channels around).
 """
 
 import json
@@ -56,13 +57,12 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    def __init__(self, blocks, bottleneck=False, cifar=False, classes=1000):
+    def __init__(self, blocks, bottleneck=False, channels=64, small=False, option_a=False, classes=1000):
         super().__init__()
-        channels = 16 if cifar else 64
-        self.conv1 = conv(3, channels, 3) if cifar else conv(3, channels, 7, 2)
+        self.conv1 = conv(3, channels, 3) if small else conv(3, channels, 7, 2)
         self.bn1 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = None if cifar else nn.MaxPool2d(3, 2, 1)
+        self.maxpool = None if small else nn.MaxPool2d(3, 2, 1)
         self.stages = len(blocks)
         width = channels
         for stage, count in enumerate(blocks):
@@ -70,7 +70,7 @@ class ResNet(nn.Module):
             for i in range(count):
                 out = 4 * width if bottleneck else width
                 stride = 2 if stage > 0 and i == 0 else 1
-                layer.append(Block(channels, width, out, stride, bottleneck, cifar))
+                layer.append(Block(channels, width, out, stride, bottleneck, option_a))
                 channels = out
             setattr(self, f"layer{stage + 1}", nn.Sequential(*layer))
             width *= 2
@@ -89,14 +89,16 @@ class ResNet(nn.Module):
         return self.fc(torch.flatten(self.avgpool(x), 1))
 
 
+CIFAR = {"channels": 16, "small": True, "option_a": True, "classes": 10}
 MODELS = {
     "resnet18": lambda: ResNet([2, 2, 2, 2]),
     "resnet34": lambda: ResNet([3, 4, 6, 3]),
     "resnet50": lambda: ResNet([3, 4, 6, 3], bottleneck=True),
-    "resnet20": lambda: ResNet([3, 3, 3], cifar=True, classes=10),
-    "resnet56": lambda: ResNet([9, 9, 9], cifar=True, classes=10),
+    "resnet18_cifar": lambda: ResNet([2, 2, 2, 2], small=True, classes=10),
+    "resnet20": lambda: ResNet([3, 3, 3], **CIFAR),
+    "resnet56": lambda: ResNet([9, 9, 9], **CIFAR),
 }
-IMAGE_SIZE = {name: 32 if name in ("resnet20", "resnet56") else 224 for name in MODELS}
+IMAGE_SIZE = {name: 32 if name in ("resnet18_cifar", "resnet20", "resnet56") else 224 for name in MODELS}
 
 
 def read_safetensors(path):

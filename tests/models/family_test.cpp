@@ -82,6 +82,7 @@ INSTANTIATE_TEST_SUITE_P(
         MemberCase{"resnext101_32x8d", 88791336, "16.414", nullptr},
         MemberCase{"wide_resnet50_2", 68883240, "11.398", nullptr},
         MemberCase{"wide_resnet101_2", 126886696, "22.753", nullptr},
+        MemberCase{"resnet18_cifar", 11173962, "0.555", nullptr},
         MemberCase{"resnet18_intro", 15323530, nullptr, nullptr},
         MemberCase{"resnet34_intro", 30821578, nullptr, nullptr},
         MemberCase{"resnet50_intro", 23555082, nullptr, nullptr},

@@ -125,8 +125,8 @@ class Net(nn.Module):
         return self.fc(torch.flatten(x, 1))
 
 
-def imagenet(kind, blocks, classes, groups=1, width_per_group=64):
-    """torchvision's ResNet, ResNeXt and Wide ResNet."""
+def imagenet(kind, blocks, classes, groups=1, width_per_group=64, small=False):
+    """torchvision's ResNet, ResNeXt and Wide ResNet; with `small` behind a 3x3 stem."""
     layers, before = [], 64
     for i, count in enumerate(blocks):
         planes = 64 * 2**i
@@ -138,7 +138,7 @@ def imagenet(kind, blocks, classes, groups=1, width_per_group=64):
             shortcut = "projection" if stride != 1 or before != after else "identity"
             layers[-1].append(Block(kind, [before, middle, after], stride, groups, shortcut=shortcut))
             before = after
-    return Net(layers, small=False, classes=classes)
+    return Net(layers, small=small, classes=classes)
 
 
 def intro(kind, blocks, classes):
@@ -189,6 +189,7 @@ def family():
         kind = "basic" if depth < 50 else "bottleneck"
         nets[f"resnet{depth}"] = lambda k=kind, b=blocks: imagenet(k, b, 1000)
         nets[f"resnet{depth}_intro"] = lambda k=kind, b=blocks: intro(k, b, 10)
+    nets["resnet18_cifar"] = lambda: imagenet("basic", DEPTHS[18], 10, small=True)
     for name, depth, groups, width in [
         ("resnext50_32x4d", 50, 32, 4),
         ("resnext101_32x8d", 101, 32, 8),
