@@ -89,6 +89,15 @@ class Recording {
   virtual bool run(const std::function<void()>& work) = 0;
 };
 
+// Points in a device's work, for measuring in place.
+class Timeline {
+ public:
+  virtual ~Timeline() = default;
+  virtual void mark() = 0;  // behind everything that the device was told to do so far
+  // Waits for the device. The time of every mark in seconds after the first one; the marks are then forgotten.
+  virtual std::vector<double> finish() = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -172,6 +181,9 @@ class Backend {
   // --- recorded work ---
   virtual std::unique_ptr<Recording> make_recording() { return nullptr; }  // null: this device gains nothing from it
 
+  // By the host's clock, unless a backend overrides it because its calls return before the work is done.
+  virtual std::unique_ptr<Timeline> make_timeline();
+
   // --- measured choices of implementations ---
   // The choices made so far as JSON text, and choices to use from now on (a checkpoint stores them: another choice
   // rounds differently). With deterministic(true) choices follow a fixed rule instead of measurements.
@@ -185,6 +197,22 @@ class Backend {
 
 // The backend of a device. Throws Error(device) with the reason and the remedy if it is not available.
 Backend& backend(Device device);
+
+// While it lives, backend(device) is `instead`: a decorator of the device's own backend that counts or times what an
+// unchanged program asks for. It shares the memory of what it decorates, so that tensors may come before it and stay
+// after it. One at a time, and nobody else uses the device when it comes and goes.
+class SubstituteBackend {
+ public:
+  SubstituteBackend(Device device, Backend& instead);
+  ~SubstituteBackend();
+  SubstituteBackend(const SubstituteBackend&) = delete;
+  SubstituteBackend& operator=(const SubstituteBackend&) = delete;
+
+ private:
+  friend Backend& backend(Device device);
+  Device device_;
+  Backend& instead_;
+};
 
 // Each returns null when that backend is not part of this build or cannot run here; `reason` then says why.
 Backend* cpu_backend(std::string* reason);

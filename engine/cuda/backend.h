@@ -72,6 +72,7 @@ class CudaBackend final : public Backend {
 
   int64_t first_non_finite(std::span<const Tensor> tensors) override;
   std::unique_ptr<Recording> make_recording() override;
+  std::unique_ptr<Timeline> make_timeline() override;
 
   std::string export_plans() const override;
   void import_plans(const std::string& json) override;
