@@ -2,16 +2,19 @@
 """Which lines of the kernels do their tests execute, on the emulator?
 
   tests/kernels/coverage.py            builds in build/coverage, runs the kernels' tests, prints a table by file
-  tests/kernels/coverage.py --lines    names each line that no test executed
+  tests/kernels/coverage.py --lines    names the launchers' lines, too, that no test executed
 
-Counted is what g++ makes code of in kernels/*.cu and the headers of device code. A line that several instantiations of
-a template have counts as executed if one of them executed it. Needs cmake, ninja and gcov. Exit code 1 below 100%.
+Counted is what g++ makes code of in kernels/*.cu and the headers they include: device code (functions that are declared
+__global__, __device__ or GPU_DEVICE), and apart from it the launchers around it. A line that several instantiations of a
+template have counts as executed if one of them executed it. Needs cmake, ninja and gcov. Exit code 1 if a line of device
+code was not executed.
 """
 
 import argparse
 import collections
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,6 +30,29 @@ def run(*command, **options):
     if done.returncode != 0:
         sys.exit(f"coverage: {' '.join(map(str, command))} ended with exit code {done.returncode}")
     return done
+
+
+COMMENT = re.compile(r"//.*")
+DEVICE = re.compile(r"^(?!\s*#).*?\b(?:__global__|__device__|GPU_DEVICE)\b", re.MULTILINE)
+
+
+def device_lines(source):
+    """The lines of every function that is declared as device code, from its declaration to the end of its body."""
+    text = "\n".join(COMMENT.sub("", line) for line in source.split("\n"))
+    lines = set()
+    for declaration in DEVICE.finditer(text):
+        position, depth = declaration.end(), {"(": 0, "{": 0}
+        while True:  # past the parameters to the body; a ';' before it means that this only declares
+            character = text[position]
+            if character in "({":
+                depth[character] += 1
+            elif character in ")}":
+                depth["(" if character == ")" else "{"] -= 1
+            if depth["("] == 0 and ((character == "}" and depth["{"] == 0) or (character == ";" and depth["{"] == 0)):
+                break
+            position += 1
+        lines.update(range(text.count("\n", 0, declaration.start()) + 1, text.count("\n", 0, position) + 2))
+    return lines
 
 
 def counts_of(build):
@@ -48,6 +74,21 @@ def counts_of(build):
     return counts
 
 
+class Share:
+    """Of some lines: how many were executed."""
+
+    def __init__(self):
+        self.total, self.missed = 0, []
+
+    def add(self, lines, place):
+        self.total += len(lines)
+        self.missed += [(place, line) for line, count in sorted(lines.items()) if count == 0]
+
+    def __str__(self):
+        executed = self.total - len(self.missed)
+        return f"{executed:6} of {self.total:5}" + (f" {100 * executed / self.total:6.2f}%" if self.total else "        ")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lines", action="store_true")
@@ -64,17 +105,21 @@ def main():
     for program in programs:
         run(program, "--gtest_brief=1", **quiet)
 
-    total = executed = 0
+    device_code, launchers = Share(), Share()
+    print(f"{'executed lines of':44}{'device code':24}launchers")
     for name, lines in sorted(counts_of(options.build).items()):
-        missed = sorted(line for line, count in lines.items() if count == 0)
-        total, executed = total + len(lines), executed + len(lines) - len(missed)
-        print(f"{name:44}{len(lines) - len(missed):6} of {len(lines):5} lines")
-        if options.lines:
-            source = (ROOT / name).read_text().splitlines()
-            for line in missed:
-                print(f"  {name}:{line}: {source[line - 1].strip()}")
-    print(f"{'all':44}{executed:6} of {total:5} lines, {100 * executed / total:.2f}%")
-    return 0 if executed == total else 1
+        device = device_lines((ROOT / name).read_text())
+        parts = [{line: count for line, count in lines.items() if (line in device) == inside} for inside in (True, False)]
+        row = [Share(), Share()]
+        for share, total, part in zip(row, (device_code, launchers), parts):
+            share.add(part, name)
+            total.add(part, name)
+        print(f"{name:44}{str(row[0]):24}{row[1]}")
+    print(f"{'all':44}{str(device_code):24}{launchers}")
+    missed = device_code.missed + (launchers.missed if options.lines else [])
+    for name, line in missed:
+        print(f"  not executed: {name}:{line}: {(ROOT / name).read_text().splitlines()[line - 1].strip()}")
+    return 1 if device_code.missed else 0
 
 
 if __name__ == "__main__":
