@@ -47,12 +47,11 @@ def chain_times(program, model, batch, mode, precision, threads, env):
 
 
 def compare(options, python, cell, arguments, ours, peer):
-    model, mode, precision = cell
     report = json.loads(run([options.bin / "step_bench", *arguments, "--layers", "--json"], ours).stdout)
     cases = report["layers"]
     pytorch = pytorch_times(python, arguments, cases, peer)
     batch = cases[0]["shape"]["n"]
-    chain = {} if options.no_chain else chain_times(options.bin / "onednn_chain", model, batch, mode, precision, options.threads, ours)
+    chain = {} if options.no_chain else chain_times(options.bin / "onednn_chain", cell.model, batch, cell.mode, cell.precision, cell.threads, ours)
     rows = []
     for case, pytorch_ms in zip(cases, pytorch):
         s, count = case["shape"], len(case["layers"])
@@ -62,7 +61,7 @@ def compare(options, python, cell, arguments, ours, peer):
         rows.append((count * (case["ms"] - best), case, pytorch_ms, chain_ms, chain_implementation))
     rows.sort(key=lambda row: -row[0])
 
-    print(f"{model} {mode} {precision}, batch {batch}, {options.threads} threads; most time lost first; times of one layer", file=sys.stderr)
+    print(f"{cell}; most time lost first; times of one layer", file=sys.stderr)
     print(f"{'lost ms':>8} {'layers':26}{'direction':18}{'engine ms':>10}{'GFLOP/s':>9}{'PyTorch':>9}{'chain':>9}  implementation", file=sys.stderr)
     for lost, case, pytorch_ms, chain_ms, chain_implementation in rows:
         names = case["layers"][0] + (f" and {len(case['layers']) - 1} more" if len(case["layers"]) > 1 else "")
@@ -75,6 +74,6 @@ def compare(options, python, cell, arguments, ours, peer):
     lost = sum(max(row[0], 0) for row in rows)
     total = sum(len(row[1]["layers"]) * row[1]["ms"] for row in rows)
     print(f"all convolutions {total:.1f} ms, of which {lost:.1f} ms are lost to the better of the two", file=sys.stderr)
-    print(json.dumps({"model": model, "mode": mode, "precision": precision, "layers": [
+    print(json.dumps({"model": cell.model, "mode": cell.mode, "precision": cell.precision, "threads": cell.threads, "layers": [
         {**row[1], "lost_ms": row[0], "pytorch_ms": row[2], "chain_ms": row[3], "chain_implementation": row[4]} for row in rows
     ]}))  # fmt: skip

@@ -21,7 +21,7 @@ class Resident:
             self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=env
         )
         self.start = self._answer()
-        self.rounds = []
+        self.rounds, self.trial = [], None
 
     def _answer(self):
         line = self.process.stdout.readline()
