@@ -1,8 +1,6 @@
 #include "bench/step_timing.h"
 
-#include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <iostream>
 #include <numeric>
@@ -11,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bench/process_usage.h"
+#include "bench/statistics.h"
 
 namespace engine::bench {
 
@@ -22,25 +21,13 @@ double timed(const Step& step) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-double quantile(std::vector<double> values, double share) {
-  std::sort(values.begin(), values.end());
-  const double position = share * static_cast<double>(values.size() - 1);
-  const auto low = static_cast<size_t>(position);
-  const size_t high = std::min(low + 1, values.size() - 1);
-  return values[low] + (position - static_cast<double>(low)) * (values[high] - values[low]);
-}
-
 WarmUp warm_up(const Step& step, double limit) {
   WarmUp result;
   auto& times = result.seconds;
   for (double spent = 0; spent < limit;) {
     times.push_back(timed(step));
     spent += times.back();
-    const std::ptrdiff_t window = times.back() > 1 ? 3 : 5;
-    if (static_cast<std::ptrdiff_t>(times.size()) < 2 * window) continue;
-    const double last = quantile({times.end() - window, times.end()}, 0.5);
-    const double before = quantile({times.end() - 2 * window, times.end() - window}, 0.5);
-    result.stable = std::abs(last - before) <= 0.02 * before;
+    result.stable = is_stable(times, {.seconds = 0});
     if (result.stable) break;
   }
   return result;

@@ -11,8 +11,6 @@ namespace engine::bench {
 using Step = std::function<void()>;
 
 double timed(const Step& step);  // seconds
-// Between the values at whole positions it interpolates; 0.5 is the median.
-double quantile(std::vector<double> values, double share);
 
 struct WarmUp {
   std::vector<double> seconds;  // of each step
