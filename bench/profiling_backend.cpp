@@ -1,0 +1,438 @@
+#include "bench/profiling_backend.h"
+
+#include <sstream>
+#include <utility>
+
+#include "engine/error.h"
+
+namespace engine::bench {
+namespace {
+
+// "56x56x64" of [N,56,56,64]; "1000" of [N,1000].
+std::string image_text(const Tensor& x) {
+  std::ostringstream text;
+  for (int axis = 1; axis < x.shape().rank(); ++axis) text << (axis > 1 ? "x" : "") << x.size(axis);
+  return text.str();
+}
+
+std::string conv_text(const Conv2dShape& s) {
+  std::ostringstream text;
+  text << s.h << 'x' << s.w << 'x' << s.c << " -> " << s.p() << 'x' << s.q() << 'x' << s.k << "  " << s.r << 'x' << s.s;
+  if (s.stride > 1) text << '/' << s.stride;
+  if (s.groups > 1) text << " groups " << s.groups;
+  return text.str();
+}
+
+std::string from_to(const Tensor& x, const Tensor& y) {
+  return image_text(x) + " -> " + image_text(y);
+}
+
+ConvolutionCase training_case(cpu::ConvDirection direction, const Conv2dShape& shape, const Tensor& x, const Tensor& y,
+                              bool bias = false, bool statistics = false) {
+  return {.problem = {.direction = direction,
+                      .shape = shape,
+                      .dtype = x.dtype(),
+                      .x = layout_of(x),
+                      .y = layout_of(y),
+                      .bias = bias},
+          .statistics = statistics};
+}
+
+ConvolutionCase inference_case(const ConvInference& args, Device device) {
+  const bool in_place = args.residual.defined() && args.residual.raw() == args.y.raw();
+  const bool cpu = device.type == DeviceType::cpu;
+  return {.problem = {.direction = cpu::ConvDirection::inference,
+                      .shape = args.shape,
+                      .dtype = args.x.dtype(),
+                      .x = layout_of(args.x),
+                      .y = layout_of(args.y),
+                      .bias = cpu || args.bias.defined(),  // the CPU folds the batch normalisation into one
+                      .relu = args.relu,
+                      .residual = in_place                  ? cpu::Residual::in_place
+                                  : args.residual.defined() ? cpu::Residual::separate
+                                                            : cpu::Residual::none}};
+}
+
+}  // namespace
+
+std::string kind_of(const OpCall& call) {
+  return call.direction.empty() ? call.op : call.op + " " + call.direction;
+}
+
+ProfilingBackend::ProfilingBackend(Backend& inner, Device device, const std::vector<NamedParameter>& parameters)
+    : inner_(inner), device_(device), timeline_(inner.make_timeline()) {
+  for (const NamedParameter& parameter : parameters)
+    layers_[&parameter.tensor.storage()] = parameter.name.substr(0, parameter.name.rfind('.'));
+}
+
+void ProfilingBackend::set_timeline(std::unique_ptr<Timeline> timeline) {
+  timeline_ = std::move(timeline);
+}
+
+void ProfilingBackend::begin_step() {
+  learning_ = calls_.empty();
+  changed_ = false;
+  count_ = 0;
+  last_layer_.clear();
+  on_ = true;
+  timeline_->mark();
+}
+
+TimedStep ProfilingBackend::end_step() {
+  timeline_->mark();
+  on_ = false;
+  const std::vector<double> marks = timeline_->finish();
+  if (changed_ || count_ != calls_.size())
+    fail(ErrorKind::internal, "the profile of a step on ", device_, ": this step did ", count_,
+         " operations that are not the ", calls_.size(), " of the first one; profile steps of one kind only");
+  TimedStep step{.seconds = marks.back(), .calls = {}};
+  for (size_t i = 0; i < count_; ++i) step.calls.push_back(marks[2 * i + 2] - marks[2 * i + 1]);
+  return step;
+}
+
+template <class Describe, class Run>
+void ProfilingBackend::timed(const char* op, const Describe& describe, const Run& run) {
+  if (!on_ || inside_) return run();
+  if (learning_) {
+    calls_.push_back(describe());
+    OpCall& call = calls_.back();
+    call.op = op;
+    if (call.layer.empty())
+      call.layer = neighbour();
+    else
+      last_layer_ = call.layer;
+  } else if (count_ >= calls_.size() || calls_[count_].op != op) {
+    changed_ = true;
+  }
+  ++count_;
+  struct Inside {
+    bool& flag;
+    explicit Inside(bool& f) : flag(f) { flag = true; }
+    ~Inside() { flag = false; }
+  };
+  timeline_->mark();
+  {
+    const Inside inside(inside_);
+    run();
+  }
+  timeline_->mark();
+}
+
+template <class Run>
+void ProfilingBackend::timed_pass(const char* op, const char* direction, std::initializer_list<const Tensor*> read,
+                                  std::initializer_list<const Tensor*> written, const Run& run) {
+  timed(
+      op,
+      [&] {
+        const Tensor& first = **read.begin();
+        return OpCall{.layer = {},
+                      .op = {},
+                      .direction = direction,
+                      .shape = first.shape().rank() > 1 ? image_text(first) : to_string(first.shape()),
+                      .dtype = first.dtype(),
+                      .cost = pass_cost(read, written),
+                      .convolution = {}};
+      },
+      run);
+}
+
+std::string ProfilingBackend::layer_of(const Tensor& parameter) const {
+  const auto known = layers_.find(&parameter.storage());
+  return known != layers_.end() ? known->second : std::string();
+}
+
+std::string ProfilingBackend::neighbour() const {
+  return last_layer_.empty() ? "input" : "after " + last_layer_;
+}
+
+// --- memory: not timed, but for copies ---
+
+void* ProfilingBackend::allocate(size_t bytes) {
+  return inner_.allocate(bytes);
+}
+void ProfilingBackend::release(void* data, size_t bytes) noexcept {
+  inner_.release(data, bytes);
+}
+MemoryStats ProfilingBackend::memory_stats() const {
+  return inner_.memory_stats();
+}
+void ProfilingBackend::reset_peak_memory() {
+  inner_.reset_peak_memory();
+}
+void ProfilingBackend::upload(void* device, const void* host, size_t bytes) {
+  const double size = static_cast<double>(bytes);
+  timed(
+      "upload",
+      [&] {
+        return OpCall{.shape = std::to_string(bytes) + " bytes", .cost = {0, size, size}};
+      },
+      [&] { inner_.upload(device, host, bytes); });
+}
+void ProfilingBackend::download(void* host, const void* device, size_t bytes) {
+  const double size = static_cast<double>(bytes);
+  timed(
+      "download",
+      [&] {
+        return OpCall{.shape = std::to_string(bytes) + " bytes", .cost = {0, size, size}};
+      },
+      [&] { inner_.download(host, device, bytes); });
+}
+void ProfilingBackend::synchronize() {
+  inner_.synchronize();
+}
+std::string ProfilingBackend::description() const {
+  return inner_.description();
+}
+Layout ProfilingBackend::activation_layout(const Shape& shape, DType dtype) const {
+  return inner_.activation_layout(shape, dtype);
+}
+
+// --- elementwise ---
+
+void ProfilingBackend::convert(const Tensor& x, const Tensor& y) {
+  timed_pass("convert", "", {&x}, {&y}, [&] { inner_.convert(x, y); });
+}
+void ProfilingBackend::fill(const Tensor& y, double value) {
+  timed(
+      "fill", [&] { return OpCall{.shape = to_string(y.shape()), .dtype = y.dtype(), .cost = pass_cost({}, {&y})}; },
+      [&] { inner_.fill(y, value); });
+}
+void ProfilingBackend::unary(UnaryOp op, const Tensor& x, const Tensor& y) {
+  timed_pass("unary", "", {&x}, {&y}, [&] { inner_.unary(op, x, y); });
+}
+void ProfilingBackend::binary(BinaryOp op, const Tensor& a, const Tensor& b, const Tensor& y) {
+  timed_pass(op == BinaryOp::add ? "add" : "binary", "", {&a, &b}, {&y}, [&] { inner_.binary(op, a, b, y); });
+}
+void ProfilingBackend::affine(const Tensor& x, float scale, float shift, const Tensor& y) {
+  timed_pass("affine", "", {&x}, {&y}, [&] { inner_.affine(x, scale, shift, y); });
+}
+void ProfilingBackend::sum(const Tensor& x, const Tensor& y) {
+  timed_pass("sum", "", {&x}, {&y}, [&] { inner_.sum(x, y); });
+}
+void ProfilingBackend::add_relu(const Tensor& a, const Tensor& b, const Tensor& y) {
+  timed_pass("add_relu", "forward", {&a, &b}, {&y}, [&] { inner_.add_relu(a, b, y); });
+}
+void ProfilingBackend::relu_backward(const Tensor& dy, const Tensor& y, const Tensor& dx) {
+  timed_pass("relu", "backward", {&dy, &y}, {&dx}, [&] { inner_.relu_backward(dy, y, dx); });
+}
+void ProfilingBackend::normalize_images(const Tensor& x, std::span<const float> mean, std::span<const float> std,
+                                        const Tensor& y) {
+  timed_pass("normalize_images", "", {&x}, {&y}, [&] { inner_.normalize_images(x, mean, std, y); });
+}
+void ProfilingBackend::subsample_pad(const Tensor& x, int64_t stride, int64_t before, const Tensor& y) {
+  const auto describe = [&] {
+    // It reads only the pixels that it keeps.
+    const double kept =
+        static_cast<double>(y.numel() / y.size(3) * x.size(3)) * static_cast<double>(size_of(x.dtype()));
+    return OpCall{.direction = "forward",
+                  .shape = from_to(x, y),
+                  .dtype = x.dtype(),
+                  .cost = {0, kept, static_cast<double>(y.bytes())}};
+  };
+  timed("subsample_pad", describe, [&] { inner_.subsample_pad(x, stride, before, y); });
+}
+void ProfilingBackend::subsample_pad_backward(const Tensor& dy, int64_t stride, int64_t before, const Tensor& dx) {
+  const auto describe = [&] {
+    const double kept =
+        static_cast<double>(dy.numel() / dy.size(3) * dx.size(3)) * static_cast<double>(size_of(dx.dtype()));
+    return OpCall{.direction = "backward",
+                  .shape = from_to(dy, dx),
+                  .dtype = dx.dtype(),
+                  .cost = {0, kept, static_cast<double>(dx.bytes())}};
+  };
+  timed("subsample_pad", describe, [&] { inner_.subsample_pad_backward(dy, stride, before, dx); });
+}
+
+// --- convolution ---
+
+void ProfilingBackend::conv_forward(const Conv2dShape& shape, const Tensor& x, const Tensor& w, const Tensor& bias,
+                                    const Tensor& y) {
+  const auto describe = [&] {
+    const std::string layer = layer_of(w);
+    read_[{&x.storage(), shape.k, shape.r}] = layer;
+    return OpCall{.layer = layer,
+                  .direction = "fprop",
+                  .shape = conv_text(shape),
+                  .dtype = x.dtype(),
+                  .cost = conv_cost(shape, x.dtype(), ConvPass::forward),
+                  .convolution = training_case(cpu::ConvDirection::forward, shape, x, y, bias.defined())};
+  };
+  timed("conv", describe, [&] { inner_.conv_forward(shape, x, w, bias, y); });
+}
+
+void ProfilingBackend::conv_backward_data(const Conv2dShape& shape, const Tensor& dy, const Tensor& w,
+                                          const Tensor& dx) {
+  const auto describe = [&] {
+    return OpCall{.layer = layer_of(w),
+                  .direction = "dgrad",
+                  .shape = conv_text(shape),
+                  .dtype = dy.dtype(),
+                  .cost = conv_cost(shape, dy.dtype(), ConvPass::backward_data),
+                  .convolution = training_case(cpu::ConvDirection::backward_data, shape, dx, dy)};
+  };
+  timed("conv", describe, [&] { inner_.conv_backward_data(shape, dy, w, dx); });
+}
+
+void ProfilingBackend::conv_backward_weights(const Conv2dShape& shape, const Tensor& x, const Tensor& dy,
+                                             const Tensor& dw, const Tensor& dbias) {
+  const auto describe = [&] {
+    // No parameter among the operands, but the forward pass read the same x.
+    const auto forward = read_.find({&x.storage(), shape.k, shape.r});
+    return OpCall{.layer = forward != read_.end() ? forward->second : std::string(),
+                  .direction = "wgrad",
+                  .shape = conv_text(shape),
+                  .dtype = x.dtype(),
+                  .cost = conv_cost(shape, x.dtype(), ConvPass::backward_weights),
+                  .convolution = training_case(cpu::ConvDirection::backward_weights, shape, x, dy)};
+  };
+  timed("conv", describe, [&] { inner_.conv_backward_weights(shape, x, dy, dw, dbias); });
+}
+
+void ProfilingBackend::conv_inference(const ConvInference& args) {
+  const auto describe = [&] {
+    return OpCall{
+        .layer = layer_of(args.w),
+        .direction = "fprop",
+        .shape = conv_text(args.shape) + (args.residual.defined() ? " +add" : "") + (args.relu ? " +relu" : ""),
+        .dtype = args.x.dtype(),
+        .cost = conv_inference_cost(args),
+        .convolution = inference_case(args, device_)};
+  };
+  timed("conv+bn", describe, [&] { inner_.conv_inference(args); });
+}
+
+// --- normalisation ---
+
+void ProfilingBackend::batch_norm_forward(const BatchNormForward& args) {
+  const auto describe = [&] {
+    return OpCall{.layer = layer_of(args.gamma),
+                  .direction = "forward",
+                  .shape = image_text(args.x) + (args.residual.defined() ? " +add" : "") + (args.relu ? " +relu" : ""),
+                  .dtype = args.x.dtype(),
+                  .cost = batch_norm_cost(args)};
+  };
+  timed("batch_norm", describe, [&] { inner_.batch_norm_forward(args); });
+}
+
+void ProfilingBackend::batch_norm_backward(const BatchNormBackward& args) {
+  const auto describe = [&] {
+    return OpCall{
+        .layer = layer_of(args.gamma),
+        .direction = "backward",
+        .shape = image_text(args.x) + (args.dresidual.defined() ? " +add" : "") + (args.y.defined() ? " +relu" : ""),
+        .dtype = args.x.dtype(),
+        .cost = batch_norm_cost(args)};
+  };
+  timed("batch_norm", describe, [&] { inner_.batch_norm_backward(args); });
+}
+
+void ProfilingBackend::conv_batch_norm_forward(const Conv2dShape& shape, const Tensor& x, const Tensor& w,
+                                               const BatchNormForward& args) {
+  // The CPU does one after the other, and its times are told apart.
+  if (device_.type == DeviceType::cpu) return Backend::conv_batch_norm_forward(shape, x, w, args);
+  const auto describe = [&] {
+    const std::string layer = layer_of(w);
+    read_[{&x.storage(), shape.k, shape.r}] = layer;
+    return OpCall{.layer = layer,
+                  .direction = "fprop",
+                  .shape = conv_text(shape) + (args.residual.defined() ? " +add" : "") + (args.relu ? " +relu" : ""),
+                  .dtype = x.dtype(),
+                  .cost = conv_batch_norm_cost(shape, args),
+                  .convolution = training_case(cpu::ConvDirection::forward, shape, x, args.x, false, true)};
+  };
+  timed("conv+bn", describe, [&] { inner_.conv_batch_norm_forward(shape, x, w, args); });
+}
+
+// --- pooling ---
+
+void ProfilingBackend::max_pool_forward(const PoolShape& pool, const Tensor& x, const Tensor& y, const Tensor& argmax) {
+  timed_pass("max_pool", "forward", {&x}, {&y, &argmax}, [&] { inner_.max_pool_forward(pool, x, y, argmax); });
+}
+void ProfilingBackend::max_pool_backward(const PoolShape& pool, const Tensor& dy, const Tensor& argmax,
+                                         const Tensor& dx) {
+  timed_pass("max_pool", "backward", {&dy, &argmax}, {&dx}, [&] { inner_.max_pool_backward(pool, dy, argmax, dx); });
+}
+void ProfilingBackend::avg_pool_forward(const PoolShape& pool, const Tensor& x, const Tensor& y) {
+  timed_pass("avg_pool", "forward", {&x}, {&y}, [&] { inner_.avg_pool_forward(pool, x, y); });
+}
+void ProfilingBackend::avg_pool_backward(const PoolShape& pool, const Tensor& dy, const Tensor& dx) {
+  timed_pass("avg_pool", "backward", {&dy}, {&dx}, [&] { inner_.avg_pool_backward(pool, dy, dx); });
+}
+void ProfilingBackend::global_avg_pool_forward(const Tensor& x, const Tensor& y) {
+  timed_pass("avg_pool", "forward", {&x}, {&y}, [&] { inner_.global_avg_pool_forward(x, y); });
+}
+void ProfilingBackend::global_avg_pool_backward(const Tensor& dy, const Tensor& dx) {
+  timed_pass("avg_pool", "backward", {&dy}, {&dx}, [&] { inner_.global_avg_pool_backward(dy, dx); });
+}
+
+// --- head and optimiser ---
+
+void ProfilingBackend::linear_forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& y) {
+  const auto describe = [&] {
+    return OpCall{.layer = layer_of(w),
+                  .direction = "fprop",
+                  .shape = from_to(x, y),
+                  .dtype = x.dtype(),
+                  .cost = linear_cost(x, w, y)};
+  };
+  timed("linear", describe, [&] { inner_.linear_forward(x, w, bias, y); });
+}
+
+void ProfilingBackend::linear_backward(const Tensor& x, const Tensor& w, const Tensor& dy, const Tensor& dx,
+                                       const Tensor& dw, const Tensor& dbias) {
+  const auto describe = [&] {
+    return OpCall{.layer = layer_of(w),
+                  .direction = "backward",
+                  .shape = from_to(x, dy),
+                  .dtype = x.dtype(),
+                  .cost = linear_backward_cost(x, w, dy, dx, dw, dbias)};
+  };
+  timed("linear", describe, [&] { inner_.linear_backward(x, w, dy, dx, dw, dbias); });
+}
+
+void ProfilingBackend::softmax_cross_entropy(const Tensor& logits, const Tensor& target, float label_smoothing,
+                                             const Tensor& loss, const Tensor& dlogits) {
+  const auto describe = [&] {
+    return OpCall{.layer = "loss",
+                  .shape = image_text(logits),
+                  .dtype = logits.dtype(),
+                  .cost = pass_cost({&logits, &target}, {&loss, &dlogits})};
+  };
+  timed("softmax_cross_entropy", describe,
+        [&] { inner_.softmax_cross_entropy(logits, target, label_smoothing, loss, dlogits); });
+}
+
+void ProfilingBackend::sgd_step(std::span<const SgdParameter> parameters, const SgdStep& step) {
+  const auto describe = [&] {
+    return OpCall{
+        .layer = "optimiser", .shape = std::to_string(parameters.size()) + " tensors", .cost = sgd_cost(parameters)};
+  };
+  timed("sgd", describe, [&] { inner_.sgd_step(parameters, step); });
+}
+
+void ProfilingBackend::find_non_finite(std::span<const Tensor> tensors, const Tensor& found) {
+  const auto describe = [&] {
+    OpCall call{.layer = "optimiser", .shape = std::to_string(tensors.size()) + " tensors"};
+    for (const Tensor& x : tensors) call.cost.read += static_cast<double>(x.bytes());
+    return call;
+  };
+  timed("find_non_finite", describe, [&] { inner_.find_non_finite(tensors, found); });
+}
+
+std::unique_ptr<Timeline> ProfilingBackend::make_timeline() {
+  return inner_.make_timeline();
+}
+std::string ProfilingBackend::export_plans() const {
+  return inner_.export_plans();
+}
+void ProfilingBackend::import_plans(const std::string& json) {
+  inner_.import_plans(json);
+}
+void ProfilingBackend::set_deterministic(bool on) {
+  inner_.set_deterministic(on);
+}
+void ProfilingBackend::force_implementation(const std::string& name) {
+  inner_.force_implementation(name);
+}
+
+}  // namespace engine::bench
