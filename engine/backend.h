@@ -87,6 +87,8 @@ class Recording {
   // writes must be kept. True if `work` was called. It may neither read device memory from the host nor write it; if it
   // cannot be recorded it is called each time, and a fallback is counted.
   virtual bool run(const std::function<void()>& work) = 0;
+  // That happening again launches; 0 before it was recorded.
+  virtual int64_t num_kernels() const { return 0; }
 };
 
 // Points in a device's work, for measuring in place.

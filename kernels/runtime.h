@@ -85,6 +85,7 @@ struct Runtime {
   Status (*end_capture)(Stream stream, Graph* out);    // also ends a capture that failed; *out is then null
   Status (*launch_graph)(Graph graph, Stream stream);  // async
   Status (*destroy_graph)(Graph graph);
+  int64_t (*graph_kernels)(Graph graph);  // how many it launches, those of libraries included; copies are none
 
   // --- the rest ---
   Status (*last_error)();  // of launches on this thread; forgets it

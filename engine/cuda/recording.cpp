@@ -83,6 +83,10 @@ bool GraphRecording::run(const std::function<void()>& work) {
   return called;
 }
 
+int64_t GraphRecording::num_kernels() const {
+  return graph_ != nullptr ? backend_.context_.runtime().graph_kernels(graph_) : 0;
+}
+
 // ENGINE_CUDA_GRAPH=0 turns recording off, for profilers that want single launches.
 std::unique_ptr<Recording> CudaBackend::make_recording() {
   const char* setting = std::getenv("ENGINE_CUDA_GRAPH");

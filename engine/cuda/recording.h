@@ -18,6 +18,7 @@ class GraphRecording final : public Recording {
   GraphRecording& operator=(const GraphRecording&) = delete;
 
   bool run(const std::function<void()>& work) override;
+  int64_t num_kernels() const override;
 
  private:
   void run_eagerly(const std::function<void()>& work);

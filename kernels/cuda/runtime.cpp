@@ -4,8 +4,20 @@
 #include <cuda_runtime_api.h>
 #include <nvtx3/nvToolsExt.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <memory>
+#include <vector>
+
+namespace engine::kernels {
+
+struct RuntimeGraph {
+  cudaGraphExec_t executable = nullptr;
+  int64_t kernels = 0;
+};
+
+}  // namespace engine::kernels
 
 namespace engine::kernels::cuda {
 namespace {
@@ -76,8 +88,16 @@ Status device_properties(int device, DeviceProperties* out) {
 cudaEvent_t event_of(Event event) {
   return reinterpret_cast<cudaEvent_t>(event);
 }
-cudaGraphExec_t graph_of(Graph graph) {
-  return reinterpret_cast<cudaGraphExec_t>(graph);
+
+int64_t count_kernels(cudaGraph_t graph) {
+  size_t count = 0;
+  if (cudaGraphGetNodes(graph, nullptr, &count) != cudaSuccess) return 0;
+  std::vector<cudaGraphNode_t> nodes(count);
+  if (cudaGraphGetNodes(graph, nodes.data(), &count) != cudaSuccess) return 0;
+  return std::count_if(nodes.begin(), nodes.end(), [](cudaGraphNode_t node) {
+    cudaGraphNodeType type{};
+    return cudaGraphNodeGetType(node, &type) == cudaSuccess && type == cudaGraphNodeTypeKernel;
+  });
 }
 
 Status end_capture(Stream stream, Graph* out) {
@@ -87,8 +107,8 @@ Status end_capture(Stream stream, Graph* out) {
   if (code == cudaSuccess && graph == nullptr) code = cudaErrorStreamCaptureInvalidated;
   cudaGraphExec_t executable = nullptr;
   if (code == cudaSuccess) code = cudaGraphInstantiate(&executable, graph, 0);
+  if (code == cudaSuccess) *out = new RuntimeGraph{executable, count_kernels(graph)};
   if (graph != nullptr) (void)cudaGraphDestroy(graph);
-  *out = reinterpret_cast<Graph>(executable);
   return status_of(code);
 }
 
@@ -135,8 +155,13 @@ const Runtime& runtime() {
       .begin_capture =
           [](Stream stream) { return status_of(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal)); },
       .end_capture = end_capture,
-      .launch_graph = [](Graph graph, Stream stream) { return status_of(cudaGraphLaunch(graph_of(graph), stream)); },
-      .destroy_graph = [](Graph graph) { return status_of(cudaGraphExecDestroy(graph_of(graph))); },
+      .launch_graph = [](Graph graph, Stream stream) { return status_of(cudaGraphLaunch(graph->executable, stream)); },
+      .destroy_graph =
+          [](Graph graph) {
+            const std::unique_ptr<RuntimeGraph> owned(graph);
+            return status_of(cudaGraphExecDestroy(owned->executable));
+          },
+      .graph_kernels = [](Graph graph) { return graph->kernels; },
       .last_error = [] { return status_of(cudaGetLastError()); },
       .push_range = [](const char* name) { nvtxRangePushA(name); },
       .pop_range = [] { nvtxRangePop(); },

@@ -87,7 +87,8 @@ bool launch(const gpu::LaunchConfig& config, std::function<void()> body) {
              [config, body = std::move(body)] {
                if (run_grid(config, body)) return Status{};
                return Status{Problem::other, 719, "a kernel could not run to its end; the emulator's report says why"};
-             })
+             },
+             1)
       .ok();
 }
 

@@ -99,6 +99,7 @@ const Runtime& runtime() {
       .end_capture = end_capture,
       .launch_graph = launch_graph,
       .destroy_graph = destroy_graph,
+      .graph_kernels = graph_kernels,
       .last_error = take_last_error,
       .push_range = [](const char*) {},
       .pop_range = [] {},

@@ -17,6 +17,7 @@ struct Recording {
   Stream origin = nullptr;
   std::vector<Stream> joined;
   std::vector<Work> work;
+  int64_t kernels = 0;
   bool failed = false;
 };
 
@@ -50,6 +51,7 @@ struct RuntimeEvent {
 
 struct RuntimeGraph {
   std::vector<emulator::Work> work;
+  int64_t kernels = 0;
 };
 
 namespace emulator {
@@ -75,8 +77,9 @@ Status refuse_in_capture() {
   return kUnsupportedInCapture;
 }
 
-Status enqueue(Stream stream, Work work) {
+Status enqueue(Stream stream, Work work, int kernels) {
   if (capturing(stream)) {
+    stream->recording->kernels += kernels;
     stream->recording->work.push_back(std::move(work));
     stream->last_work = stream->recording->work.size();
     return {};
@@ -166,7 +169,7 @@ Status end_capture(Stream stream, Graph* out) {
   }
   if (recording->failed) return kInvalidCapture;
   if (!joined) return kUnjoinedCapture;
-  *out = new RuntimeGraph{std::move(recording->work)};
+  *out = new RuntimeGraph{std::move(recording->work), recording->kernels};
   return {};
 }
 
@@ -179,6 +182,10 @@ Status launch_graph(Graph graph, Stream stream) {
 Status destroy_graph(Graph graph) {
   delete graph;
   return {};
+}
+
+int64_t graph_kernels(Graph graph) {
+  return graph->kernels;
 }
 
 }  // namespace emulator

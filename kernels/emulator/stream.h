@@ -9,8 +9,9 @@ namespace engine::kernels::emulator {
 
 using Work = std::function<Status()>;
 
-// Runs the work, or records it if the stream is being captured. A failure is also the thread's last error.
-Status enqueue(Stream stream, Work work);
+// Runs the work, which launches `kernels`, or records it if the stream is being captured. A failure is also the
+// thread's last error.
+Status enqueue(Stream stream, Work work, int kernels = 0);
 
 void set_last_error(Status status);
 Status take_last_error();
@@ -28,6 +29,7 @@ Status begin_capture(Stream stream);
 Status end_capture(Stream stream, Graph* out);
 Status launch_graph(Graph graph, Stream stream);
 Status destroy_graph(Graph graph);
+int64_t graph_kernels(Graph graph);
 
 // An error if this thread is capturing: what waits for the device or allocates its memory may not be captured, and the
 // capture has failed.
