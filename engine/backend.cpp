@@ -105,13 +105,15 @@ void Backend::force_implementation(const std::string& name) {
 }
 
 // A sum of finite numbers overflows only where a step would be lost anyway.
-int64_t Backend::first_non_finite(std::span<const Tensor> tensors) {
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    const Tensor total = make_tensor({}, DType::f32, tensors[i].device());
-    sum(tensors[i], total);
-    if (!std::isfinite(total.item())) return static_cast<int64_t>(i);
+void Backend::find_non_finite(std::span<const Tensor> tensors, const Tensor& found) {
+  auto left = static_cast<int64_t>(tensors.size());
+  for (const Tensor& tensor : tensors) {
+    const Tensor total = make_tensor({}, DType::f32, tensor.device());
+    sum(tensor, total);
+    if (!std::isfinite(total.item())) break;
+    --left;
   }
-  return -1;
+  upload(found.raw(), &left, sizeof(left));
 }
 
 void Backend::conv_batch_norm_forward(const Conv2dShape& shape, const Tensor& x, const Tensor& w,

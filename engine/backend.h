@@ -70,11 +70,13 @@ struct SgdParameter {
   Tensor parameter, grad, momentum_buffer;  // same shape, f32; momentum_buffer undefined when momentum is 0
   float weight_decay = 0;
 };
-struct SgdStep {  // PyTorch's SGD: d = g + wd*p; m = momentum*m + d (m = d at the first step); d = nesterov ? d +
-                  // momentum*m : m; p -= lr*d
+struct SgdStep {  // PyTorch's SGD: d = g + wd*p; m = momentum*m + d; d = nesterov ? d + momentum*m : m; p -= lr*d
   float lr = 0, momentum = 0;
   bool nesterov = false;
-  bool first = false;  // momentum buffers hold nothing yet
+  // Optional, in the device's memory and read there when the step happens: recorded work happens again with other
+  // contents.
+  Tensor device_lr;  // [] f32, instead of lr
+  Tensor found;      // [] i64 of find_non_finite(): nothing is updated unless it is 0
 };
 
 // Work that is done again and again with the same shapes. What it costs the host to say every operation anew is paid
@@ -177,8 +179,9 @@ class Backend {
   // --- optimiser: all parameters in one call ---
   virtual void sgd_step(std::span<const SgdParameter> parameters, const SgdStep& step) = 0;
 
-  // The first of these f32 tensors that holds an infinity or NaN; -1 if none does.
-  virtual int64_t first_non_finite(std::span<const Tensor> tensors);
+  // found [] i64 = 0 if these f32 tensors hold neither infinity nor NaN, else n - i, where i is the first of the n
+  // tensors that does.
+  virtual void find_non_finite(std::span<const Tensor> tensors, const Tensor& found);
 
   // --- recorded work ---
   virtual std::unique_ptr<Recording> make_recording() { return nullptr; }  // null: this device gains nothing from it

@@ -13,11 +13,11 @@ GPU_DEVICE bool is_finite(float v) {
 }
 
 // A block a chunk.
-__global__ void __launch_bounds__(kThreads) flag_chunks(const FloatChunk* chunks, uint8_t* flags) {
+__global__ void __launch_bounds__(kThreads) search_chunks(const FloatChunk* chunks, uint32_t* found_mark) {
   GPU_SHARED(unsigned, warp_found, kWarps);
   const FloatChunk chunk = chunks[blockIdx.x];
   const int thread = static_cast<int>(threadIdx.x);
-  const int count = static_cast<int>(chunk.count);
+  const int count = chunk.count;
   const int vectors = reinterpret_cast<uintptr_t>(chunk.data) % 16 == 0 ? count / 4 : 0;
   bool found = false;
   for (int i = thread; i < vectors; i += kThreads) {
@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(kThreads) flag_chunks(const FloatChunk* chunks
   if (thread == 0) {
     unsigned any = 0;
     for (int warp = 0; warp < kWarps; ++warp) any |= warp_found[warp];
-    flags[blockIdx.x] = any != 0 ? 1 : 0;
+    if (any != 0) atomicMax(found_mark, chunk.mark);
   }
 }
 
@@ -40,12 +40,13 @@ __global__ void __launch_bounds__(kThreads) flag_chunks(const FloatChunk* chunks
 bool find_non_finite(const FindNonFinite& args, Stream stream) {
   if (args.num_chunks < 0 || args.num_chunks > INT32_MAX) return false;
   if (args.num_chunks == 0) return true;
-  if (!args.chunks || !args.flags) return false;
-  return gpu::launch(flag_chunks, {.grid = static_cast<unsigned>(args.num_chunks), .block = kThreads, .stream = stream},
-                     args.chunks, args.flags);
+  if (!args.chunks || !args.found) return false;
+  return gpu::launch(search_chunks,
+                     {.grid = static_cast<unsigned>(args.num_chunks), .block = kThreads, .stream = stream}, args.chunks,
+                     args.found);
 }
 Cost find_non_finite_cost(const FindNonFinite& args, int64_t elements) {
-  return {.bytes = elements * 4 + args.num_chunks * 17, .flops = elements};
+  return {.bytes = elements * 4 + args.num_chunks * 16, .flops = elements};
 }
 
 }  // namespace engine::kernels

@@ -9,16 +9,20 @@ namespace engine::kernels {
 // A piece of an array: one block's work.
 struct FloatChunk {
   const float* data = nullptr;
-  int64_t count = 0;
+  int32_t count = 0;
+  uint32_t mark = 1;
+  bool operator==(const FloatChunk&) const = default;
 };
 
-// flags[i] = 1 if chunk i holds an infinity or NaN, else 0.
-// Moves: every chunk once, a byte a chunk.
-// Needs: chunks and flags on the device. One launch for all chunks; they should be of similar, not too small size.
+// *found = the largest of *found and the marks of the chunks that hold an infinity or NaN. With marks that fall from
+// array to array it tells the first one; what else may read it without the host is kernels/optimizer.h.
+// Moves: every chunk once.
+// Needs: chunks and found on the device, *found set before. One launch for all chunks; they should be of similar, not
+// too small size.
 struct FindNonFinite {
   const FloatChunk* chunks = nullptr;
   int64_t num_chunks = 0;
-  uint8_t* flags = nullptr;
+  uint32_t* found = nullptr;
 };
 bool find_non_finite(const FindNonFinite& args, Stream stream);
 // For `elements` numbers in all.

@@ -25,7 +25,9 @@ GPU_DEVICE void store_half(T* to, float4 v) {
 
 // A block a chunk.
 template <class T>
-__global__ void __launch_bounds__(kThreads) step(const SgdChunk* chunks, const float* lr_on_device, Rule rule) {
+__global__ void __launch_bounds__(kThreads)
+    step(const SgdChunk* chunks, const float* lr_on_device, const uint32_t* skip, Rule rule) {
+  if (skip && *skip != 0) return;
   const SgdChunk chunk = chunks[blockIdx.x];
   const float lr = *lr_on_device, decay = chunk.weight_decay;
   T* const half_copy = static_cast<T*>(chunk.half_copy);
@@ -63,7 +65,7 @@ bool sgd_step(const SgdStep& args, Stream stream) {
   if (!args.chunks || !args.lr) return false;
   return gpu::launch(args.half_type == DataType::bf16 ? step<bf16> : step<f16>,
                      {.grid = static_cast<unsigned>(args.num_chunks), .block = kThreads, .stream = stream}, args.chunks,
-                     args.lr, Rule{args.momentum, args.nesterov, args.first});
+                     args.lr, args.skip, Rule{args.momentum, args.nesterov, args.first});
 }
 Cost sgd_step_cost(const SgdStep& args, int64_t elements, bool half_copies) {
   const bool momentum = args.momentum != 0;

@@ -1,6 +1,7 @@
 #pragma once
 // Stochastic gradient descent over all parameters in one launch. What to update is a table in device memory, made once;
-// the learning rate is read from device memory, so that a captured graph follows a schedule.
+// the learning rate, and whether to update at all, are read from device memory, so that a captured graph follows a
+// schedule and a check of the gradients.
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -17,6 +18,7 @@ struct SgdTensor {
   void* half_copy = nullptr;         // optional: gets the rounded new parameter
   int64_t count = 0;
   float weight_decay = 0;
+  bool operator==(const SgdTensor&) const = default;
 };
 
 // A piece of a tensor: one block's work. An entry of the table.
@@ -41,14 +43,16 @@ inline std::vector<SgdChunk> sgd_chunks(const std::vector<SgdTensor>& tensors) {
 
 // PyTorch's SGD: d = grad + weight_decay * p;  m = momentum * m + d (m = d if `first`);
 //   p -= lr * (nesterov ? d + momentum * m : m);  half_copy = p rounded. Without a momentum buffer p -= lr * d.
+// Nothing at all is written if *skip is not 0.
 // Moves: 20 bytes an element with momentum (12 without), 2 more with a half copy.
-// Needs: chunks and lr on the device; tensors that overlap nothing, each chunk at most kSgdChunk elements; half_type
-// bf16 or f16 if there is a half copy. Every launch costs the same whatever the sizes of the tensors: one block a
-// chunk.
+// Needs: chunks, lr and skip on the device; tensors that overlap nothing, each chunk at most kSgdChunk elements;
+// half_type bf16 or f16 if there is a half copy. Every launch costs the same whatever the sizes of the tensors: one
+// block a chunk.
 struct SgdStep {
   const SgdChunk* chunks = nullptr;
   int64_t num_chunks = 0;
   const float* lr = nullptr;
+  const uint32_t* skip = nullptr;  // optional; what find_non_finite() found
   float momentum = 0;
   bool nesterov = false;
   bool first = false;  // momentum buffers hold nothing yet

@@ -9,6 +9,8 @@ namespace engine::cpu {
 
 // One parallel region over pieces of all parameters: most of them are far too small for one of their own.
 void CpuBackend::sgd_step(std::span<const SgdParameter> parameters, const SgdStep& step) {
+  if (step.found.defined() && *step.found.raw<int64_t>() != 0) return;
+  const float lr = step.device_lr.defined() ? *step.device_lr.raw<float>() : step.lr;
   constexpr int64_t kPiece = 16 << 10;
   struct Piece {
     const SgdParameter* owner;
@@ -31,11 +33,7 @@ void CpuBackend::sgd_step(std::span<const SgdParameter> parameters, const SgdSte
           const bool has_momentum = p.momentum_buffer.defined();
           kernels.sgd(p.parameter.raw<float>() + piece.begin, p.grad.raw<float>() + piece.begin,
                       has_momentum ? p.momentum_buffer.raw<float>() + piece.begin : nullptr,
-                      {.lr = step.lr,
-                       .momentum = step.momentum,
-                       .weight_decay = p.weight_decay,
-                       .nesterov = step.nesterov,
-                       .first = step.first},
+                      {.lr = lr, .momentum = step.momentum, .weight_decay = p.weight_decay, .nesterov = step.nesterov},
                       piece.count);
         }
       },

@@ -15,6 +15,14 @@
 namespace engine::cuda {
 
 struct InferenceScale;
+class GraphRecording;
+
+// A table that a launch reads in the device's memory.
+template <class T>
+struct DeviceTable {
+  std::vector<T> content;
+  std::unique_ptr<Scratch> data;
+};
 
 class CudaBackend final : public Backend {
  public:
@@ -70,7 +78,7 @@ class CudaBackend final : public Backend {
 
   void sgd_step(std::span<const SgdParameter> parameters, const SgdStep& step) override;
 
-  int64_t first_non_finite(std::span<const Tensor> tensors) override;
+  void find_non_finite(std::span<const Tensor> tensors, const Tensor& found) override;
   std::unique_ptr<Recording> make_recording() override;
   std::unique_ptr<Timeline> make_timeline() override;
 
@@ -96,6 +104,10 @@ class CudaBackend final : public Backend {
   // What is recorded into a graph does not run, so it cannot be measured.
   bool may_measure() const { return !capturing_; }
   void refuse_while_capturing(const char* what) const;
+  // `content` in the device's memory: in `table`, made again when it changed, or, in work that is to be recorded, in
+  // memory that lives as long as the recording.
+  template <class T>
+  const T* on_device(DeviceTable<T>& table, std::vector<T> content);
   // mean and M2 of the rows of x, into `partials` of batch_norm_parts().
   void statistics(const Tensor& x, float* partials);
   // What both forms of the forward pass do once there are partial statistics (null in inference).
@@ -105,17 +117,12 @@ class CudaBackend final : public Backend {
   Allocator allocator_;
   Staging staging_;
   Plans plans_;
-  bool capturing_ = false;
+  GraphRecording* recorder_ = nullptr;  // whose work is running
+  bool capturing_ = false;              // it does not run but becomes a graph
 
-  // The optimiser's table and what it was made of.
-  std::vector<kernels::SgdTensor> sgd_tensors_;
-  std::unique_ptr<Scratch> sgd_table_;
-  int64_t sgd_chunks_ = 0;
-
-  // The same for the search for infinities.
-  std::vector<kernels::FloatChunk> searched_;
-  std::vector<int64_t> searched_owner_;  // of each chunk
-  std::unique_ptr<Scratch> search_table_;
+  DeviceTable<kernels::SgdChunk> sgd_chunks_;
+  DeviceTable<float> sgd_lr_;
+  DeviceTable<kernels::FloatChunk> searched_;
 };
 
 // As kernels and this backend's operands spell a type. Throws Error(usage) for an integer type.

@@ -12,19 +12,27 @@ namespace {
 
 constexpr int kAttempts = 3;
 
-// Memory comes from a pool until the end of the scope.
-class InPool {
+}  // namespace
+
+// The work runs until the end of the scope, with its memory from the pool.
+class GraphRecording::Running {
  public:
-  InPool(Allocator& allocator, Allocator::Pool& pool) : allocator_(allocator) { pool = allocator.begin_pool(pool); }
-  ~InPool() { allocator_.end_pool(); }
-  InPool(const InPool&) = delete;
-  InPool& operator=(const InPool&) = delete;
+  explicit Running(GraphRecording& recording) : backend_(recording.backend_) {
+    recording.pool_ = backend_.allocator_.begin_pool(recording.pool_);
+    recording.next_kept_ = 0;
+    backend_.recorder_ = &recording;
+  }
+  ~Running() {
+    backend_.recorder_ = nullptr;
+    backend_.capturing_ = false;
+    backend_.allocator_.end_pool();
+  }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
 
  private:
-  Allocator& allocator_;
+  CudaBackend& backend_;
 };
-
-}  // namespace
 
 GraphRecording::GraphRecording(CudaBackend& backend) : backend_(backend) {}
 
@@ -34,17 +42,18 @@ GraphRecording::~GraphRecording() {
     (void)runtime.stream_synchronize(backend_.stream());  // it may still run
     (void)runtime.destroy_graph(graph_);
   }
+  kept_.clear();
   if (pool_ != 0) backend_.allocator_.free_pool(pool_);
 }
 
 void GraphRecording::run_eagerly(const std::function<void()>& work) {
-  const InPool in_pool(backend_.allocator_, pool_);
+  const Running running(*this);
   work();
 }
 
 std::string GraphRecording::record(const std::function<void()>& work) {
   const Context& context = backend_.context_;
-  const InPool in_pool(backend_.allocator_, pool_);
+  const Running running(*this);
   context.check("beginning a graph", context.runtime().begin_capture(backend_.stream()));
   std::string failure;
   backend_.capturing_ = true;
@@ -60,7 +69,30 @@ std::string GraphRecording::record(const std::function<void()>& work) {
     (void)context.runtime().destroy_graph(graph_);
     graph_ = nullptr;
   }
+  for (Kept& kept : kept_) {
+    if (failure.empty()) backend_.staging_.upload(kept.data->as(), kept.content.data(), kept.content.size());
+    kept.content = {};
+  }
   return failure;
+}
+
+void* GraphRecording::keep(const void* content, size_t bytes) {
+  if (next_kept_ == kept_.size()) kept_.emplace_back();
+  Kept& kept = kept_[next_kept_++];
+  if (kept.bytes < bytes) {
+    backend_.refuse_while_capturing("a table that the work did not need before");
+    backend_.allocator_.end_pool();
+    kept.data = std::make_unique<Scratch>(backend_.allocator_, bytes);
+    kept.bytes = bytes;
+    backend_.allocator_.begin_pool(pool_);
+  }
+  const char* const begin = static_cast<const char*>(content);
+  if (backend_.capturing_) {
+    kept.content.assign(begin, begin + bytes);
+  } else {
+    backend_.staging_.upload(kept.data->as(), content, bytes);
+  }
+  return kept.data->as();
 }
 
 bool GraphRecording::run(const std::function<void()>& work) {

@@ -1,9 +1,10 @@
-// The optimiser, and the look at the gradients before it: one launch each over all parameters. What it updates is a
-// table on the device, made again only when an address changed; the learning rate is in device memory too.
+// The optimiser, and the look at the gradients before it: one launch each over all parameters, which read their tables,
+// the learning rate and whether to update at all in device memory.
 #include <algorithm>
 
 #include "engine/cuda/backend.h"
 #include "engine/cuda/derived.h"
+#include "engine/cuda/recording.h"
 
 namespace engine::cuda {
 namespace {
@@ -23,18 +24,24 @@ DType half_type_of(std::span<const SgdParameter> parameters) {
   return DType::bf16;
 }
 
-bool same(const std::vector<kernels::SgdTensor>& a, const std::vector<kernels::SgdTensor>& b) {
-  if (a.size() != b.size()) return false;
-  for (size_t i = 0; i < a.size(); ++i) {
-    const bool equal = a[i].parameter == b[i].parameter && a[i].grad == b[i].grad &&
-                       a[i].momentum_buffer == b[i].momentum_buffer && a[i].half_copy == b[i].half_copy &&
-                       a[i].count == b[i].count && a[i].weight_decay == b[i].weight_decay;
-    if (!equal) return false;
-  }
-  return true;
+// The kernels find a 32-bit number: the low half of the i64, which is all of it.
+uint32_t* found_mark(const Tensor& found) {
+  return found.defined() ? found.raw<uint32_t>() : nullptr;
 }
 
 }  // namespace
+
+template <class T>
+const T* CudaBackend::on_device(DeviceTable<T>& table, std::vector<T> content) {
+  const size_t bytes = content.size() * sizeof(T);
+  if (recorder_ != nullptr) return static_cast<const T*>(recorder_->keep(content.data(), bytes));
+  if (!table.data || table.content != content) {
+    table.data = std::make_unique<Scratch>(allocator_, bytes);
+    staging_.upload(table.data->as(), content.data(), bytes);
+    table.content = std::move(content);
+  }
+  return table.data->template as<T>();
+}
 
 void CudaBackend::sgd_step(std::span<const SgdParameter> parameters, const SgdStep& step) {
   const Range range(context_, "sgd_step");
@@ -50,57 +57,36 @@ void CudaBackend::sgd_step(std::span<const SgdParameter> parameters, const SgdSt
                        .count = p.parameter.numel(),
                        .weight_decay = p.weight_decay});
   }
-  if (!sgd_table_ || !same(tensors, sgd_tensors_)) {
-    const std::vector<kernels::SgdChunk> chunks = kernels::sgd_chunks(tensors);
-    sgd_chunks_ = static_cast<int64_t>(chunks.size());
-    const size_t bytes = chunks.size() * sizeof(kernels::SgdChunk);
-    sgd_table_ = std::make_unique<Scratch>(allocator_, bytes);
-    staging_.upload(sgd_table_->as(), chunks.data(), bytes);
-    sgd_tensors_ = std::move(tensors);
-  }
-  const Scratch lr = scratch(sizeof(float));
-  staging_.upload(lr.as(), &step.lr, sizeof(float));
-  context_.check_launch("sgd_step", kernels().sgd_step({.chunks = sgd_table_->as<kernels::SgdChunk>(),
-                                                        .num_chunks = sgd_chunks_,
-                                                        .lr = lr.as<float>(),
-                                                        .momentum = step.momentum,
-                                                        .nesterov = step.nesterov,
-                                                        .first = step.first,
-                                                        .half_type = half == DType::f16 ? kernels::DataType::f16
-                                                                                        : kernels::DataType::bf16},
-                                                       stream()));
+  std::vector<kernels::SgdChunk> chunks = kernels::sgd_chunks(tensors);
+  const auto num_chunks = static_cast<int64_t>(chunks.size());
+  context_.check_launch(
+      "sgd_step",
+      kernels().sgd_step(
+          {.chunks = on_device(sgd_chunks_, std::move(chunks)),
+           .num_chunks = num_chunks,
+           .lr = step.device_lr.defined() ? step.device_lr.raw<float>() : on_device(sgd_lr_, std::vector{step.lr}),
+           .skip = found_mark(step.found),
+           .momentum = step.momentum,
+           .nesterov = step.nesterov,
+           .half_type = half == DType::f16 ? kernels::DataType::f16 : kernels::DataType::bf16},
+          stream()));
 }
 
-int64_t CudaBackend::first_non_finite(std::span<const Tensor> tensors) {
-  const Range range(context_, "first_non_finite");
+void CudaBackend::find_non_finite(std::span<const Tensor> tensors, const Tensor& found) {
+  const Range range(context_, "find_non_finite");
   std::vector<kernels::FloatChunk> chunks;
-  std::vector<int64_t> owners;
   for (size_t i = 0; i < tensors.size(); ++i)
-    for (int64_t begin = 0; begin < tensors[i].numel(); begin += kernels::kSgdChunk) {
-      chunks.push_back({tensors[i].raw<float>() + begin, std::min(kernels::kSgdChunk, tensors[i].numel() - begin)});
-      owners.push_back(static_cast<int64_t>(i));
-    }
-  if (chunks.empty()) return -1;
-  const auto equal = [](const kernels::FloatChunk& a, const kernels::FloatChunk& b) {
-    return a.data == b.data && a.count == b.count;
-  };
-  if (!search_table_ || !std::equal(chunks.begin(), chunks.end(), searched_.begin(), searched_.end(), equal)) {
-    const size_t bytes = chunks.size() * sizeof(kernels::FloatChunk);
-    search_table_ = std::make_unique<Scratch>(allocator_, bytes);
-    staging_.upload(search_table_->as(), chunks.data(), bytes);
-    searched_ = std::move(chunks);
-    searched_owner_ = std::move(owners);
-  }
-  const Scratch flags = scratch(searched_.size());
-  context_.check_launch("searching infinities",
-                        kernels().find_non_finite({.chunks = search_table_->as<kernels::FloatChunk>(),
-                                                   .num_chunks = static_cast<int64_t>(searched_.size()),
-                                                   .flags = flags.as<uint8_t>()},
-                                                  stream()));
-  std::vector<uint8_t> found(searched_.size());
-  download(found.data(), flags.as(), found.size());
-  const auto first = std::find(found.begin(), found.end(), uint8_t{1});
-  return first == found.end() ? -1 : searched_owner_[static_cast<size_t>(first - found.begin())];
+    for (int64_t begin = 0; begin < tensors[i].numel(); begin += kernels::kSgdChunk)
+      chunks.push_back({.data = tensors[i].raw<float>() + begin,
+                        .count = static_cast<int32_t>(std::min(kernels::kSgdChunk, tensors[i].numel() - begin)),
+                        .mark = static_cast<uint32_t>(tensors.size() - i)});
+  context_.check("clearing a flag", context_.runtime().set_bytes(found.raw(), 0, found.bytes(), stream()));
+  if (chunks.empty()) return;
+  const auto num_chunks = static_cast<int64_t>(chunks.size());
+  context_.check_launch("find_non_finite", kernels().find_non_finite({.chunks = on_device(searched_, std::move(chunks)),
+                                                                      .num_chunks = num_chunks,
+                                                                      .found = found_mark(found)},
+                                                                     stream()));
 }
 
 }  // namespace engine::cuda

@@ -27,31 +27,36 @@ float Sgd::weight_decay_of(ParameterKind kind) const {
   return options_.weight_decay;
 }
 
-void Sgd::step() {
-  // Parameters that take their first step have no momentum yet, so they go in a call of their own.
-  std::vector<SgdParameter> first, later;
+void Sgd::step(const SgdControl& control) {
+  std::vector<SgdParameter> updated;
   for (size_t i = 0; i < parameters_.size(); ++i) {
     Tensor& parameter = parameters_[i].tensor;
     if (!parameter.grad().defined()) continue;
-    const bool is_first = !momentum_[i].defined();
-    if (is_first && options_.momentum > 0)
-      momentum_[i] = Tensor::empty(parameter.shape(), {DType::f32, parameter.device()});
-    (is_first ? first : later)
-        .push_back({.parameter = parameter.detach(),
-                    .grad = parameter.grad(),
-                    .momentum_buffer = momentum_[i],
-                    .weight_decay = weight_decay_of(parameters_[i].kind)});
+    if (!momentum_[i].defined() && options_.momentum > 0) {
+      // momentum * -0 + d is d to the last bit, where +0 would lose the sign of a zero: the first step is like any
+      // other.
+      momentum_[i] = Tensor::full(parameter.shape(), -0.0, {DType::f32, parameter.device()});
+      ++version_;
+    }
+    updated.push_back({.parameter = parameter.detach(),
+                       .grad = parameter.grad(),
+                       .momentum_buffer = momentum_[i],
+                       .weight_decay = weight_decay_of(parameters_[i].kind)});
     parameter.clear_grad();
   }
-  for (const bool is_first : {true, false}) {
-    std::vector<SgdParameter>& group = is_first ? first : later;
-    if (group.empty()) continue;
-    // Before the update: a backend that renews what it derived from a parameter in the same pass says of which version.
-    for (SgdParameter& updated : group) updated.parameter.storage().bump_version();
-    backend(group.front().parameter.device())
-        .sgd_step(group,
-                  {.lr = options_.lr, .momentum = options_.momentum, .nesterov = options_.nesterov, .first = is_first});
-  }
+  if (updated.empty()) return;
+  // Before the update: a backend that renews what it derived from a parameter in the same pass says of which version.
+  for (SgdParameter& parameter : updated) parameter.parameter.storage().bump_version();
+  backend(updated.front().parameter.device())
+      .sgd_step(updated, {.lr = options_.lr,
+                          .momentum = options_.momentum,
+                          .nesterov = options_.nesterov,
+                          .device_lr = control.lr,
+                          .found = control.found});
+}
+
+void Sgd::replayed() {
+  for (NamedParameter& parameter : parameters_) parameter.tensor.storage().bump_version();
 }
 
 std::vector<NamedTensor> Sgd::state() const {
@@ -64,6 +69,7 @@ std::vector<NamedTensor> Sgd::state() const {
 
 void Sgd::load_state(const std::vector<NamedTensor>& state) {
   for (Tensor& buffer : momentum_) buffer = {};
+  ++version_;
   for (const NamedTensor& saved : state) {
     size_t i = 0;
     while (i < parameters_.size() && parameters_[i].name != saved.name) ++i;

@@ -48,7 +48,8 @@ TrainStep::TrainStep(const TrainableModel& model, Sgd& sgd, const StepOptions& o
       sgd_(sgd),
       options_(options),
       parameters_(model.module->parameters()),
-      can_record_(options.grad_accum_steps == 1 && backend(options.input.device).make_recording() != nullptr) {
+      lr_(Tensor::empty({}, {DType::f32, options.input.device})),
+      found_(Tensor::empty({}, {DType::i64, options.input.device})) {
   for (NamedTensor& tensor : model.module->state()) {
     const bool trained = std::any_of(parameters_.begin(), parameters_.end(),
                                      [&](const NamedParameter& p) { return p.name == tensor.name; });
@@ -58,76 +59,86 @@ TrainStep::TrainStep(const TrainableModel& model, Sgd& sgd, const StepOptions& o
 
 TrainStep::~TrainStep() = default;
 
-std::pair<Tensor, Tensor> TrainStep::forward_backward(const Batch& batch, double scale) {
+void TrainStep::prepare(const Batch& batch, bool record) {
+  Backend& device = backend(options_.input.device);
+  const Batch& shape = prepared_.shape;
+  // A recording knows where everything lies, and what is derived from a parameter was not derived again if somebody
+  // else changed it.
+  if (!prepared_.images.defined() || shape.count != batch.count || shape.height != batch.height ||
+      shape.width != batch.width || prepared_.versions != versions()) {
+    prepared_ = {};  // its memory first
+    prepared_.shape = {.count = batch.count, .height = batch.height, .width = batch.width};
+    prepared_.images = Tensor::empty({batch.count, batch.height, batch.width, 3}, {DType::u8, options_.input.device});
+    prepared_.labels = Tensor::empty({batch.count}, {DType::i64, options_.input.device});
+    if (record) prepared_.batch = device.make_recording();
+    if (record && accumulates()) prepared_.update = device.make_recording();
+    prepared_.versions = versions();
+  }
+  device.upload(prepared_.labels.raw(), batch.labels.data(), batch.labels.size() * sizeof(int64_t));
+  device.upload(prepared_.images.raw(), batch.images.data(), batch.images.size());
+}
+
+void TrainStep::forward_backward(double scale) {
   const InputFormat& input = options_.input;
-  const Tensor logits = model_.forward(image_tensor(batch, input.normalization, input.tensor()));
-  const Tensor loss =
-      cross_entropy(logits, label_tensor(batch, input.device), {.label_smoothing = options_.label_smoothing});
+  prepared_.logits = prepared_.loss = {};
+  const Tensor images =
+      normalize_images(prepared_.images, input.normalization.mean, input.normalization.std, input.dtype);
+  const Tensor logits = model_.forward(images);
+  const Tensor loss = cross_entropy(logits, prepared_.labels, {.label_smoothing = options_.label_smoothing});
   if (scale == 1) {
     loss.backward();
   } else {
     loss.backward(Tensor::scalar(scale, {DType::f32, input.device}));
   }
-  return {logits.detach(), loss.detach()};
+  prepared_.logits = logits.detach();
+  prepared_.loss = loss.detach();
 }
 
-std::pair<Tensor, Tensor> TrainStep::replay(const Batch& batch) {
-  const InputFormat& input = options_.input;
-  Backend& device = backend(input.device);
-  const Batch& shape = recorded_.shape;
-  // What is derived from a parameter was not derived again if somebody else changed it.
-  if (!recorded_.recording || shape.count != batch.count || shape.height != batch.height ||
-      shape.width != batch.width || recorded_.versions != parameter_versions()) {
-    recorded_ = {};
-    recorded_.recording = device.make_recording();
-    recorded_.shape = {.count = batch.count, .height = batch.height, .width = batch.width};
-    recorded_.images = Tensor::empty({batch.count, batch.height, batch.width, 3}, {DType::u8, input.device});
-    recorded_.labels = Tensor::empty({batch.count}, {DType::i64, input.device});
+// The optimiser, unless the loss or a gradient is not finite, which found_ tells.
+void TrainStep::update() {
+  Backend& device = backend(options_.input.device);
+  Tensors gradients;
+  checked_.clear();
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    if (!parameters_[i].tensor.grad().defined()) continue;
+    gradients.push_back(parameters_[i].tensor.grad());
+    checked_.push_back(i);
   }
-  device.upload(recorded_.images.raw(), batch.images.data(), batch.images.size());
-  device.upload(recorded_.labels.raw(), batch.labels.data(), batch.labels.size() * sizeof(int64_t));
-  const bool called = recorded_.recording->run([&] {
-    recorded_.logits = recorded_.loss = {};
-    recorded_.gradients.clear();
+  if (!accumulates()) gradients.push_back(prepared_.loss);  // otherwise the host has looked at each
+  device.find_non_finite(gradients, found_);
+  sgd_.step({.lr = lr_, .found = found_});
+  if (!prepared_.update) return;
+  // The recorded batches add to the same memory. -0, because -0 + g is g to the last bit, which +0 is not for g = -0.
+  for (size_t i = 0; i < gradients.size(); ++i) {
+    device.fill(gradients[i], -0.0);
+    parameters_[checked_[i]].tensor.set_grad(std::move(gradients[i]));
+  }
+}
+
+// Forward and backward pass, and the update too if it belongs to this batch alone.
+void TrainStep::run_batch(const Batch& batch) {
+  prepare(batch, /*record=*/true);
+  const auto work = [this] {
+    if (accumulates()) return forward_backward(1.0 / static_cast<double>(options_.grad_accum_steps));
     for (NamedParameter& parameter : parameters_) parameter.tensor.clear_grad();
-    const Tensor images =
-        normalize_images(recorded_.images, input.normalization.mean, input.normalization.std, input.dtype);
-    const Tensor logits = model_.forward(images);
-    const Tensor loss = cross_entropy(logits, recorded_.labels, {.label_smoothing = options_.label_smoothing});
-    loss.backward();
-    recorded_.logits = logits.detach();
-    recorded_.loss = loss.detach();
-    for (const NamedParameter& parameter : parameters_) recorded_.gradients.push_back(parameter.tensor.grad());
-  });
-  if (!called) {
-    count_batch(buffers_);
-    for (size_t i = 0; i < parameters_.size(); ++i) parameters_[i].tensor.set_grad(recorded_.gradients[i]);
-  }
-  return {recorded_.logits, recorded_.loss};
+    forward_backward(1);
+    update();
+  };
+  if (!prepared_.batch) return work();
+  if (prepared_.batch->run(work)) return;
+  count_batch(buffers_);
+  if (!accumulates()) sgd_.replayed();
 }
 
-uint64_t TrainStep::parameter_versions() const {
-  uint64_t sum = 0;
+uint64_t TrainStep::versions() const {
+  uint64_t sum = sgd_.version();
   for (const NamedParameter& parameter : parameters_) sum += parameter.tensor.storage().version();
   return sum;
 }
 
-// The name of the first parameter whose gradient holds an infinity or NaN.
-std::string TrainStep::find_non_finite_gradient() {
-  Tensors gradients;
-  std::vector<std::string> names;
-  for (const NamedParameter& parameter : parameters_) {
-    if (!parameter.tensor.grad().defined()) continue;
-    gradients.push_back(parameter.tensor.grad());
-    names.push_back(parameter.name);
-  }
-  const int64_t first = backend(options_.input.device).first_non_finite(gradients);
-  return first < 0 ? std::string() : names[static_cast<size_t>(first)];
-}
-
 int64_t TrainStep::largest_batch(const Batch& tried) {
   const Device device = options_.input.device;
-  recorded_ = {};
+  prepared_ = {};
   for (NamedParameter& parameter : parameters_) parameter.tensor.clear_grad();
   // Beside what is in use anyway, a step takes bytes(n) = fixed + n * each, which two sizes tell.
   const MemoryStats before = memory_stats(device);
@@ -140,11 +151,13 @@ int64_t TrainStep::largest_batch(const Batch& tried) {
                          .labels = std::vector<int64_t>(static_cast<size_t>(count))};
     reset_peak_memory(device);
     try {
-      (void)forward_backward(batch, 1);
+      prepare(batch, /*record=*/false);
+      forward_backward(1);
     } catch (const Error&) {
       continue;  // still too large, or one pixel a channel
     }
     const auto bytes = static_cast<double>(memory_stats(device).peak - before.in_use);
+    prepared_ = {};
     for (NamedParameter& parameter : parameters_) parameter.tensor.clear_grad();
     (larger == 0 ? larger : smaller) = static_cast<double>(count);
     (larger_bytes == 0 ? larger_bytes : smaller_bytes) = bytes;
@@ -172,24 +185,32 @@ MetricSums TrainStep::run(Loader& loader, const Dataset& dataset, Batch& batch, 
 
 MetricSums TrainStep::run_batches(Loader& loader, const Dataset& dataset, Batch& batch, int64_t step, double lr) {
   MetricSums sums;
+  sgd_.set_lr(static_cast<float>(lr));
+  const float rate = sgd_.lr();
+  backend(options_.input.device).upload(lr_.raw(), &rate, sizeof(rate));
   for (int64_t i = 0; i < options_.grad_accum_steps; ++i) {
     if (!loader.next(batch)) fail(ErrorKind::internal, "training: the data ended before step ", step);
-    const auto [logits, loss] =
-        can_record_ ? replay(batch) : forward_backward(batch, 1.0 / static_cast<double>(options_.grad_accum_steps));
-    const double value = loss.item();
+    run_batch(batch);
+    const double value = prepared_.loss.item();
     if (!std::isfinite(value)) {
       fail_diverged(dataset, batch, step, lr, "the loss is " + std::string(std::isnan(value) ? "NaN" : "infinite"));
     }
     sums.add({.loss = value * static_cast<double>(batch.count),
-              .correct = count_correct(logits, batch.labels),
+              .correct = count_correct(prepared_.logits, batch.labels),
               .count = batch.count});
   }
-  if (const std::string name = find_non_finite_gradient(); !name.empty()) {
-    fail_diverged(dataset, batch, step, lr, "the gradient of " + name + " is not finite");
+  if (accumulates()) {
+    if (!prepared_.update) {
+      update();
+    } else if (!prepared_.update->run([this] { update(); })) {
+      sgd_.replayed();
+    }
   }
-  sgd_.set_lr(static_cast<float>(lr));
-  sgd_.step();
-  recorded_.versions = parameter_versions();
+  prepared_.versions = versions();
+  if (const auto found = static_cast<size_t>(found_.item()); found != 0) {
+    const size_t first = checked_.size() + (accumulates() ? 0 : 1) - found;  // the loss, which is finite, comes last
+    fail_diverged(dataset, batch, step, lr, "the gradient of " + parameters_[checked_[first]].name + " is not finite");
+  }
   return sums;
 }
 

@@ -2,7 +2,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "engine/data/loader.h"
@@ -20,7 +19,8 @@ struct StepOptions {
   float label_smoothing = 0;
 };
 
-// Optimiser steps of one network. On a device that can, forward and backward pass are recorded once and replayed: the
+// Optimiser steps of one network. On a device that can, a whole step is recorded once and replayed, from the pictures
+// to the updated parameters; with gradients of several batches, one batch and the update are recorded apart. The
 // results are the same bits.
 class TrainStep {
  public:
@@ -37,30 +37,33 @@ class TrainStep {
   MetricSums run(Loader& loader, const Dataset& dataset, Batch& batch, int64_t step, double lr);
 
  private:
-  struct Recorded {
-    std::unique_ptr<Recording> recording;
-    Batch shape;  // of the batches that it is for; holds no pictures
-    uint64_t versions = 0;
+  // What batches of one size need, at addresses that stay.
+  struct Prepared {
+    Batch shape;  // of the batches; holds no pictures
     Tensor images, labels, logits, loss;
-    Tensors gradients;
+    std::unique_ptr<Recording> batch, update;  // null: the device gains nothing from them
+    uint64_t versions = 0;                     // of what they read beside the batches
   };
 
   MetricSums run_batches(Loader& loader, const Dataset& dataset, Batch& batch, int64_t step, double lr);
   // By trying smaller ones, on pictures of nothing; 0 if it cannot be found out. Changes the running statistics.
   int64_t largest_batch(const Batch& tried);
-  // Puts the gradients of one batch into the parameters, `scale` times, and returns its logits and loss.
-  std::pair<Tensor, Tensor> forward_backward(const Batch& batch, double scale);
-  std::pair<Tensor, Tensor> replay(const Batch& batch);
-  uint64_t parameter_versions() const;
-  std::string find_non_finite_gradient();
+  void prepare(const Batch& batch, bool record);
+  void run_batch(const Batch& batch);
+  // Adds the gradients of the prepared batch to those of the parameters, `scale` times.
+  void forward_backward(double scale);
+  void update();
+  bool accumulates() const { return options_.grad_accum_steps > 1; }
+  uint64_t versions() const;
 
   const TrainableModel& model_;
   Sgd& sgd_;
   const StepOptions options_;
   std::vector<NamedParameter> parameters_;
   std::vector<NamedTensor> buffers_;
-  Recorded recorded_;
-  bool can_record_;
+  Prepared prepared_;
+  Tensor lr_, found_;            // on the device: what update() reads, and whether the gradients are finite
+  std::vector<size_t> checked_;  // the parameters whose gradients update() has looked at
 };
 
 }  // namespace engine

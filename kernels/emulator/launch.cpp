@@ -43,6 +43,7 @@ bool run_grid(const gpu::LaunchConfig& config, const std::function<void()>& body
   const Job job{config.grid, config.block, config.shared_bytes, &body};
   const uint64_t blocks = static_cast<uint64_t>(config.grid.x) * config.grid.y * config.grid.z;
   if constexpr (race::kEnabled) race::begin_launch();
+  ++total.launches;
 
   std::atomic<uint64_t> next{0};
   std::atomic<bool> failed{false};

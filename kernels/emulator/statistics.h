@@ -5,6 +5,7 @@
 namespace engine::kernels::emulator {
 
 struct Statistics {
+  int64_t launches = 0;
   int64_t switches = 0;         // of fibers
   int64_t warp_operations = 0;  // shuffles, votes, ldmatrix, mma, __syncwarp
   int64_t multiply_adds = 0;    // of mma and wgmma
@@ -13,6 +14,7 @@ struct Statistics {
   int64_t bank_conflicts = 0;   // of ldmatrix: rows of a matrix in a bank that another row has taken
 
   Statistics& operator+=(const Statistics& other) {
+    launches += other.launches;
     switches += other.switches;
     warp_operations += other.warp_operations;
     multiply_adds += other.multiply_adds;

@@ -103,21 +103,74 @@ TEST(Recording, TheCpuHasNone) {
   EXPECT_EQ(backend({}).make_recording(), nullptr);
 }
 
-class FirstNonFinite : public ::testing::TestWithParam<DeviceType> {};
+// The optimiser's part of a recorded step: the rate and the check are read when it happens.
+TEST(Recording, HoldsTheOptimiser) {
+  const Tensor parameter = values(8), momentum = values(0), grad = values(1);
+  const Tensor lr = Tensor::scalar(0, {DType::f32, kDevice}), found = Tensor::zeros({}, {DType::i64, kDevice});
+  Backend& device = backend(kDevice);
+  const SgdParameter updated = {.parameter = parameter, .grad = grad, .momentum_buffer = momentum};
+  const std::unique_ptr<Recording> recording = device.make_recording();
+  int calls = 0;
+  const auto step = [&](float rate, float gradient) {
+    device.upload(lr.raw(), &rate, sizeof(rate));
+    Tensor(grad).copy_from(values(gradient));
+    recording->run([&] {
+      ++calls;
+      device.find_non_finite(std::vector{grad}, found);
+      device.sgd_step(std::vector{updated}, {.momentum = 0.5f, .device_lr = lr, .found = found});
+    });
+  };
+  step(1, 1);
+  EXPECT_THAT(parameter.to_vector<float>(), Each(7.0f));
+  step(1, 1);  // m = 0.5 * 1 + 1
+  EXPECT_THAT(parameter.to_vector<float>(), Each(5.5f));
+  step(0.5f, 1.25f);  // m = 0.5 * 1.5 + 1.25
+  EXPECT_THAT(parameter.to_vector<float>(), Each(4.5f));
+  step(0.5f, std::nanf(""));
+  EXPECT_EQ(found.item(), 1);
+  EXPECT_THAT(parameter.to_vector<float>(), Each(4.5f));
+  EXPECT_THAT(momentum.to_vector<float>(), Each(2.0f));
+  step(0.25f, 3);
+  EXPECT_EQ(found.item(), 0);
+  EXPECT_THAT(parameter.to_vector<float>(), Each(3.5f));
+  EXPECT_EQ(calls, 2) << "the other steps are replays";
+}
 
-TEST_P(FirstNonFinite, NamesTheFirst) {
+// Each recording has tables of its own: those of an optimiser that came later do not take their place.
+TEST(Recording, KeepsItsTables) {
+  const Tensor parameter = values(1), grad = values(1), other = values(1), other_grad = values(1);
+  Backend& device = backend(kDevice);
+  const auto step = [&](const Tensor& p, const Tensor& g) {
+    device.sgd_step(std::vector{SgdParameter{.parameter = p, .grad = g, .momentum_buffer = {}}}, {.lr = 0.25f});
+  };
+  const std::unique_ptr<Recording> recording = device.make_recording();
+  for (int i = 0; i < 2; ++i) recording->run([&] { step(parameter, grad); });
+  for (int i = 0; i < 4; ++i) step(other, other_grad);
+  const Tensor in_the_way = values(-1);
+  recording->run([&] { step(parameter, grad); });
+  EXPECT_THAT(parameter.to_vector<float>(), Each(0.25f));
+  EXPECT_THAT(other.to_vector<float>(), Each(0.0f));
+}
+
+class FindNonFinite : public ::testing::TestWithParam<DeviceType> {};
+
+TEST_P(FindNonFinite, NamesTheFirst) {
   const Device device = {GetParam()};
   const auto tensor = [&](int64_t count, double value) { return Tensor::full({count}, value, {DType::f32, device}); };
   const Tensor fine = tensor(10'000, 1e30), infinite = tensor(3, 1e300), nan = tensor(5, std::nan(""));
-  Backend& tested = backend(device);
-  EXPECT_EQ(tested.first_non_finite({}), -1);
-  EXPECT_EQ(tested.first_non_finite(std::vector{fine, fine}), -1);
-  EXPECT_EQ(tested.first_non_finite(std::vector{fine, infinite, nan}), 1);
-  EXPECT_EQ(tested.first_non_finite(std::vector{nan}), 0);
-  EXPECT_EQ(tested.first_non_finite(std::vector{fine, fine, fine, nan}), 3);
+  const auto found = [&](const Tensors& tensors) {
+    const Tensor result = Tensor::full({}, 9, {DType::i64, device});
+    backend(device).find_non_finite(tensors, result);
+    return result.item();
+  };
+  EXPECT_EQ(found({}), 0);
+  EXPECT_EQ(found({fine, fine}), 0);
+  EXPECT_EQ(found({fine, infinite, nan}), 2) << "the second of three";
+  EXPECT_EQ(found({nan}), 1);
+  EXPECT_EQ(found({fine, fine, fine, nan}), 1);
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, FirstNonFinite, ::testing::Values(DeviceType::cpu, DeviceType::emulated),
+INSTANTIATE_TEST_SUITE_P(Devices, FindNonFinite, ::testing::Values(DeviceType::cpu, DeviceType::emulated),
                          [](const auto& instance) { return to_string(Device{instance.param}); });
 
 }  // namespace

@@ -85,6 +85,8 @@ BUGS = [
     Bug("loss_added_early", "kernels/loss.cu", "    __syncthreads();  // the level above has been written\n", "", "loss.cu", "loss_kernels_test"),
     Bug("sgd_past_the_end", "kernels/optimizer.cu", "static_cast<int>(threadIdx.x); i < count; i += kThreads", "static_cast<int>(threadIdx.x); i <= count; i += kThreads", "optimizer.cu", "optimizer_kernels_test"),
     Bug("sgd_reads_no_momentum", "kernels/optimizer.cu", "*m = rule.first ? d : fmaf(rule.momentum, *m, d);", "*m = fmaf(rule.momentum, *m, d);", "optimizer.cu", "optimizer_kernels_test", quick=True),
+    Bug("sgd_does_not_skip", "kernels/optimizer.cu", "  if (skip && *skip != 0) return;\n", "", "optimizer.cu", "optimizer_kernels_test"),
+    Bug("search_no_barrier", "kernels/non_finite.cu", "  __syncthreads();  // every warp's votes are there\n", "", "non_finite.cu", "non_finite_kernels_test"),
     # --- layout, images, pooling, elementwise ---
     Bug("transpose_read_early", "kernels/layout.cu", "    __syncthreads();  // the tile has been read\n", "", "layout.cu", "layout_kernels_test", quick=True),
     Bug("fill_past_the_end", "kernels/layout.cu", "if (first < count - tail)", "if (first <= count - tail)", "layout.cu", "layout_kernels_test"),

@@ -13,7 +13,7 @@ namespace {
 struct Case {
   const char* name;
   float momentum, weight_decay;
-  bool nesterov, first;
+  bool nesterov;
 };
 
 class SgdStepTest : public ::testing::TestWithParam<Case> {};
@@ -27,7 +27,7 @@ TEST_P(SgdStepTest, FollowsTheRule) {
     Expected moved{Array(p.size()), Array(p.size()), 3}, kept = moved;
     for (size_t i = 0; i < p.size(); ++i) {
       const double d = g[i] + double{c.weight_decay} * p[i];
-      const double buffer = c.first ? d : double{c.momentum} * m[i] + d;
+      const double buffer = double{c.momentum} * m[i] + d;
       const double step = c.momentum == 0 ? d : (c.nesterov ? d + double{c.momentum} * buffer : buffer);
       kept.value[i] = buffer;
       kept.magnitude[i] = std::abs(g[i]) + std::abs(p[i]) + std::abs(m[i]);
@@ -38,8 +38,7 @@ TEST_P(SgdStepTest, FollowsTheRule) {
                                     .grad = tensor_of(g, {count}),
                                     .momentum_buffer = c.momentum == 0 ? Tensor{} : tensor_of(m, {count}),
                                     .weight_decay = c.weight_decay};
-    backend(test_device())
-        .sgd_step(std::vector{parameter}, {.lr = lr, .momentum = c.momentum, .nesterov = c.nesterov, .first = c.first});
+    backend(test_device()).sgd_step(std::vector{parameter}, {.lr = lr, .momentum = c.momentum, .nesterov = c.nesterov});
     EXPECT_TRUE(close_to(array_of(parameter.parameter), moved, DType::f32, {count}));
     if (c.momentum != 0) {
       EXPECT_TRUE(close_to(array_of(parameter.momentum_buffer), kept, DType::f32, {count}));
@@ -48,10 +47,9 @@ TEST_P(SgdStepTest, FollowsTheRule) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Rules, SgdStepTest,
-                         ::testing::Values(Case{"plain", 0, 0, false, true}, Case{"decay", 0, 0.01f, false, false},
-                                           Case{"momentum", 0.9f, 0, false, false},
-                                           Case{"first", 0.9f, 0.01f, false, true},
-                                           Case{"nesterov", 0.9f, 0.01f, true, false}),
+                         ::testing::Values(Case{"plain", 0, 0, false}, Case{"decay", 0, 0.01f, false},
+                                           Case{"momentum", 0.9f, 0, false}, Case{"both", 0.9f, 0.01f, false},
+                                           Case{"nesterov", 0.9f, 0.01f, true}),
                          [](const auto& instance) { return std::string(instance.param.name); });
 
 TEST(SgdStep, GivesEachParameterItsOwnDecay) {
@@ -62,6 +60,20 @@ TEST(SgdStep, GivesEachParameterItsOwnDecay) {
   backend(test_device()).sgd_step(std::vector{decayed, other}, {.lr = 0.5f});
   EXPECT_EQ(array_of(decayed.parameter), Array(3, 0.75));
   EXPECT_EQ(array_of(other.parameter), Array(4, 1.0));
+}
+
+TEST(SgdStep, ReadsTheRateAndTheCheckOnTheDevice) {
+  const SgdParameter parameter = {
+      .parameter = full_tensor({3}, 1), .grad = full_tensor({3}, 1), .momentum_buffer = full_tensor({3}, 2)};
+  const Tensor lr = full_tensor({}, 0.25), found = Tensor::full({}, 1, {DType::i64, test_device()});
+  const SgdStep step = {.lr = 9, .momentum = 0.5f, .device_lr = lr, .found = found};
+  backend(test_device()).sgd_step(std::vector{parameter}, step);
+  EXPECT_EQ(array_of(parameter.parameter), Array(3, 1.0)) << "something is not finite";
+  EXPECT_EQ(array_of(parameter.momentum_buffer), Array(3, 2.0));
+  Tensor(found).copy_from(Tensor::zeros({}, {DType::i64, test_device()}));
+  backend(test_device()).sgd_step(std::vector{parameter}, step);
+  EXPECT_EQ(array_of(parameter.parameter), Array(3, 0.5));
+  EXPECT_EQ(array_of(parameter.momentum_buffer), Array(3, 2.0));
 }
 
 }  // namespace

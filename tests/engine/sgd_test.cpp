@@ -87,6 +87,20 @@ TEST(Sgd, AParameterThatComesLaterTakesItsOwnFirstStep) {
   EXPECT_EQ(parameters[1].tensor.item(), -1);
 }
 
+// m = d at first, to the last bit: a zero keeps its sign (with p < 0; 0 * p is +0 otherwise).
+TEST(Sgd, TheFirstMomentumIsTheGradient) {
+  std::vector<NamedParameter> parameters = {parameter("plus", -1), parameter("minus", -1), parameter("tiny", -1)};
+  Sgd sgd(parameters, {.lr = 1, .momentum = 0.9f});
+  const float gradients[] = {0.0f, -0.0f, -1e-45f};
+  for (size_t i = 0; i < 3; ++i) set_grad(parameters[i], gradients[i]);
+  sgd.step();
+  for (size_t i = 0; i < 3; ++i) {
+    const auto momentum = static_cast<float>(sgd.state()[i].tensor.item());
+    EXPECT_EQ(std::signbit(momentum), std::signbit(gradients[i])) << i;
+    EXPECT_EQ(momentum, gradients[i]) << i;
+  }
+}
+
 TEST(Sgd, GradientsAccumulateBetweenSteps) {
   std::vector<NamedParameter> parameters = {parameter("x", 8)};
   Sgd sgd(parameters, {.lr = 0.25f, .momentum = 0});
@@ -107,6 +121,34 @@ TEST(Sgd, TheRateCanChangeBetweenSteps) {
   set_grad(parameters[0], 1);
   sgd.step();
   EXPECT_EQ(parameters[0].tensor.item(), -1.125);
+}
+
+TEST(Sgd, ReadsItsControlsOnTheDevice) {
+  const Device device = engine::testing::test_device();
+  std::vector<NamedParameter> parameters = {parameter("x", 1)};
+  Sgd sgd(parameters, {.lr = 9, .momentum = 0.5f});
+  const SgdControl stopped = {.lr = Tensor::scalar(0.5, {DType::f32, device}),
+                              .found = Tensor::full({}, 2, {DType::i64, device})};
+  set_grad(parameters[0], 1);
+  sgd.step(stopped);
+  EXPECT_EQ(parameters[0].tensor.item(), 1);
+  EXPECT_FALSE(parameters[0].tensor.grad().defined());
+  set_grad(parameters[0], 1);
+  sgd.step({.lr = stopped.lr, .found = Tensor::zeros({}, {DType::i64, device})});
+  EXPECT_EQ(parameters[0].tensor.item(), 0.5) << "the first step that is taken";
+}
+
+TEST(Sgd, ItsVersionTellsOfNewBuffers) {
+  std::vector<NamedParameter> parameters = {parameter("x", 1)};
+  Sgd sgd(parameters, {});
+  set_grad(parameters[0], 1);
+  sgd.step();
+  const uint64_t before = sgd.version();
+  set_grad(parameters[0], 1);
+  sgd.step();
+  EXPECT_EQ(sgd.version(), before);
+  sgd.load_state(sgd.state());
+  EXPECT_NE(sgd.version(), before);
 }
 
 TEST(Sgd, ChangesTheVersionOfAParameter) {

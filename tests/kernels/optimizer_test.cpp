@@ -128,6 +128,36 @@ TEST(Sgd, ReadsTheLearningRateFromTheDevice) {
   EXPECT_EQ(p.values(), Array{-1.5});
 }
 
+// A captured step has to stop at a gradient that is not finite, before anybody on the host has looked.
+TEST(Sgd, WritesNothingIfItIsToSkip) {
+  for (const int64_t offset : {0, 1}) {  // vectors and single elements
+    const Array values = normal_array(kSgdChunk + 5, DType::f32, 1);
+    const Guarded p = floats_of(values, offset), g = floats_of(values, offset), m = floats_of(values, offset);
+    const Guarded copy(DataType::bf16, static_cast<int64_t>(values.size()), offset);
+    const DeviceBuffer<SgdChunk> chunks(sgd_chunks({{.parameter = p.floats(),
+                                                     .grad = g.floats(),
+                                                     .momentum_buffer = m.floats(),
+                                                     .half_copy = copy.data(),
+                                                     .count = static_cast<int64_t>(values.size()),
+                                                     .weight_decay = 0.5f}}));
+    const DeviceBuffer<float> lr(std::vector<float>{1});
+    const DeviceBuffer<uint32_t> skip(std::vector<uint32_t>{3});
+    const SgdStep step = {
+        .chunks = chunks.data(), .num_chunks = 2, .lr = lr.data(), .skip = skip.data(), .momentum = 0.5f};
+    ASSERT_TRUE(sgd_step(step, nullptr));
+    EXPECT_EQ(p.values(), values);
+    EXPECT_EQ(m.values(), values);
+    EXPECT_TRUE(std::isnan(copy.values()[0]));
+
+    const uint32_t no = 0;
+    expect_ok(device().copy_to_device(skip.data(), &no, sizeof(no), nullptr), "copy");
+    ASSERT_TRUE(sgd_step(step, nullptr));
+    EXPECT_NE(p.values(), values);
+    EXPECT_NE(m.values(), values);
+    EXPECT_FALSE(std::isnan(copy.values()[0]));
+  }
+}
+
 TEST(Sgd, RefusesAHalfCopyInF32) {
   const DeviceBuffer<SgdChunk> chunks(1);
   const DeviceBuffer<float> lr(1);

@@ -52,7 +52,7 @@ void sgd(float* parameter, const float* grad, float* momentum_buffer, const SgdR
     const Vec p = load(parameter + i, lanes);
     Vec d = load(grad + i, lanes) + p * rule.weight_decay;
     if (momentum_buffer) {
-      const Vec m = rule.first ? d : load(momentum_buffer + i, lanes) * rule.momentum + d;
+      const Vec m = load(momentum_buffer + i, lanes) * rule.momentum + d;
       store(momentum_buffer + i, m, lanes);
       d = rule.nesterov ? d + m * rule.momentum : m;
     }

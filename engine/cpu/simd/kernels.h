@@ -67,7 +67,7 @@ struct TypedKernels {
 
 struct SgdRule {
   float lr, momentum, weight_decay;
-  bool nesterov, first;
+  bool nesterov;
 };
 
 struct Kernels {
