@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "engine/error.h"
+#include "engine/text.h"
 
 namespace engine::bench {
 namespace {
@@ -12,7 +13,8 @@ struct Precision {
   const char* name;
   DType dtype;
 };
-constexpr Precision kPrecisions[] = {{"fp32", DType::f32}, {"bf16", DType::bf16}, {"fp16", DType::f16}};
+constexpr Precision kPrecisions[] = {{"fp32", DType::f32},    {"bf16", DType::bf16},     {"fp16", DType::f16},
+                                     {"float32", DType::f32}, {"bfloat16", DType::bf16}, {"float16", DType::f16}};
 
 }  // namespace
 
@@ -29,7 +31,9 @@ const char* precision_name(DType dtype) {
 DType precision_dtype(const std::string& name) {
   for (const Precision& known : kPrecisions)
     if (name == known.name) return known.dtype;
-  fail(ErrorKind::usage, "--precision is '", name, "', expected fp32, bf16 or fp16");
+  check(name != "tf32",
+        "--precision tf32: the engine never rounds f32 products to TF32, on no device; expected fp32, bf16 or fp16");
+  fail(ErrorKind::usage, "--precision is '", printable(name), "', expected fp32, bf16 or fp16");
 }
 
 std::string describe(const BenchCase& cell) {

@@ -45,6 +45,7 @@ struct ClockSeries {
   std::vector<double> mhz;
   int64_t thermal_events = 0;  // by which the counters of the kernel or driver grew
   uint64_t reasons = 0;        // NVML's reasons for a lower clock, all of the series
+  bool watched = false;        // the system tells of clocks or of thermal events
 };
 
 // NVML's bits that mean the device was held back; an idle clock and one that the user asked for do not.

@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "bench/statistics.h"
+#include "bench/step_timing.h"
 #include "engine/backend.h"
 #include "engine/io/safetensors.h"
 #include "engine/nn/weights.h"
@@ -15,6 +17,12 @@ Workload::Workload(const WorkloadOptions& options)
   check(options.batch > 0, "--batch is ", options.batch, ", expected at least 1");
   RandomStream random(1, 0, 0, purpose::kAugmentation);
   const Shape shape{options.batch, image_size_, image_size_, 3};
+  // Twice, on the host and on the device: before the host is asked for what the device cannot hold.
+  const size_t image_bytes = 2 * size_of(DType::f32) * static_cast<size_t>(shape.numel());
+  if (const size_t limit = memory_stats(options.device).limit; image_bytes > limit) {
+    fail(ErrorKind::memory, to_string(options.device), ": the images of a batch of ", options.batch, " take ",
+         image_bytes >> 20, " MiB with their copy on the host, but the device has ", limit >> 20, " MiB");
+  }
   std::vector<float> pixels(static_cast<size_t>(shape.numel()));
   for (float& value : pixels) value = random.normal();
   images_ = Tensor::from(pixels, shape).to(options.device);
@@ -70,9 +78,37 @@ void Workload::finish() {
   backend(options_.device).synchronize();
 }
 
+StepParts Workload::timed_parts(int steps) {
+  std::vector<double> forward, backward, optimiser;
+  const auto part = [&](std::vector<double>& times, const Step& work) {
+    times.push_back(timed([&] {
+      work();
+      finish();
+    }));
+  };
+  for (int i = 0; i < steps; ++i) {
+    if (options_.mode == Mode::inference) {
+      part(forward, [this] { this->forward(); });
+      continue;
+    }
+    Tensor loss;
+    for (NamedParameter& parameter : net_.parameters()) parameter.tensor.clear_grad();
+    part(forward, [&] { loss = cross_entropy(net_(input()), labels_); });
+    part(backward, [&] { loss.backward(); });
+    part(optimiser, [&] { sgd_->step(); });
+  }
+  const auto median = [](const std::vector<double>& times) { return times.empty() ? 0 : quantile(times, 0.5); };
+  return {median(forward), median(backward), median(optimiser)};
+}
+
 double Workload::loss() {
   const NoGrad no_grad;
   return cross_entropy(net_(input()), labels_).item();
+}
+
+std::optional<int64_t> Workload::kernels() const {
+  const int64_t launched = recording_ ? recording_->num_kernels() : 0;
+  return launched > 0 ? std::optional(launched) : std::nullopt;
 }
 
 void Workload::write_exchange(const std::filesystem::path& directory) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "engine/engine.h"
@@ -29,8 +30,15 @@ struct WorkloadOptions {
   float lr = 0.001f;
 };
 
+// Seconds of the parts of a step, one by one: on a GPU launched singly, so that they may add up to more than a recorded
+// step. In inference all is `forward`.
+struct StepParts {
+  double forward = 0, backward = 0, optimiser = 0;
+};
+
 class Workload {
  public:
+  // Throws Error(memory) for images that are larger than the device.
   explicit Workload(const WorkloadOptions& options);
   ~Workload();
 
@@ -43,6 +51,11 @@ class Workload {
   void finish();  // waits for the device
   // The loss of the batch in the current mode, without gradients; in training mode it moves the running statistics.
   double loss();
+
+  // The medians of `steps` steps.
+  StepParts timed_parts(int steps);
+  // That a step launches on a GPU or the emulated device; known once it has been recorded, after two steps.
+  std::optional<int64_t> kernels() const;
 
   int64_t image_size() const { return image_size_; }
   models::ResNet& net() { return net_; }

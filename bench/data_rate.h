@@ -1,0 +1,33 @@
+#pragma once
+// The data pipeline under load: with a network behind it, and by itself.
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bench/bench_case.h"
+
+namespace engine::bench {
+
+struct DataRate {
+  double img_per_s = 0;
+  double wait_share = 0;  // of the time, spent waiting for pictures
+  int64_t steps = 0;
+  int workers = 0;
+};
+
+// Trains or infers for about `seconds` on the pictures of `path`, as resnet-train does but that every picture is
+// decoded each time, as those of a data set that is larger than the memory. Throws Error(data) for a path that holds
+// none, Error(usage) for a batch that is larger than the data set.
+DataRate measure_with_data(const BenchCase& cell, const std::string& path, double seconds);
+
+struct InputStage {
+  std::string name;
+  int threads = 1;
+  double img_per_s = 0;
+};
+
+// decode, resize, augment, upload each by itself, on one thread and on all, and the loader as a whole.
+std::vector<InputStage> measure_input(const std::string& path, int64_t image_size, int64_t batch, Device device,
+                                      int threads, double seconds_per_stage);
+
+}  // namespace engine::bench
