@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "bench/ceilings.h"
 #include "bench/kernel_cases.h"
 #include "engine/cuda/load.h"
 #include "engine/error.h"
@@ -160,12 +161,18 @@ void run(const Options& o) {
 
   Json report = {{"program", "kernel_bench"}, {"device", properties.name}, {"model", o.model},
                  {"batch", o.batch},          {"image_size", size},        {"precision", o.precision}};
+  if (o.device == "cuda") {  // what bench/kernel_table takes the shares of; the emulator's mean nothing
+    const DType dtype = type == DataType::f32 ? DType::f32 : type == DataType::bf16 ? DType::bf16 : DType::f16;
+    const Ceilings ceilings = measure_ceilings({DeviceType::cuda, 0}, dtype);
+    report["ceilings"] = {{"bytes_per_s", ceilings.bytes_per_s}, {"flops_per_s", ceilings.flops_per_s}};
+  }
   Json& rows = report["kernels"] = Json::array();
   Timer timer(runtime, stream, o.quick);
   if (!o.json)
     std::printf("%-34s %-34s %10s %10s %10s\n", properties.name, o.precision.c_str(), "us", "GB/s", "TFLOP/s");
-  for (const MakeCase& make : kernel_cases(module, distinct_convolutions(net, o.batch, size),
-                                           {.type = type, .parameters = parameters}, stream)) {
+  for (const MakeCase& make :
+       kernel_cases(module, distinct_convolutions(net, o.batch, size),
+                    {.type = type, .parameters = parameters, .classes = net.num_classes()}, stream)) {
     const KernelCase kernel = make();
     const double ms = timer.time(kernel);
     const double gigabytes = static_cast<double>(kernel.cost.bytes) / ms * 1e-6;

@@ -5,6 +5,7 @@
 #include <set>
 #include <sstream>
 
+#include "bench/kernel_operands.h"
 #include "engine/error.h"
 #include "engine/random.h"
 
@@ -24,28 +25,6 @@ void must(const kernels::Status& status, const char* what) {
   if (!status.ok()) fail(ErrorKind::device, "kernel_bench: ", what, " failed: ", status.text);
 }
 
-// Operands of one case.
-class Memory {
- public:
-  Memory(const Runtime& runtime, DataType type, Stream stream) : runtime_(runtime), type_(type), stream_(stream) {}
-
-  void* activation(int64_t count) { return add(count * size_of(type_), type_)->as(); }
-  float* floats(int64_t count) { return add(count * 4, DataType::f32)->as<float>(); }
-  void* bytes(size_t count) { return add(static_cast<int64_t>(count), DataType::f32)->as(); }
-  std::vector<std::unique_ptr<DeviceMemory>> take() { return std::move(all_); }
-
- private:
-  DeviceMemory* add(int64_t bytes, DataType type) {
-    all_.push_back(std::make_unique<DeviceMemory>(runtime_, static_cast<size_t>(bytes), type, stream_));
-    return all_.back().get();
-  }
-
-  const Runtime& runtime_;
-  DataType type_;
-  Stream stream_;
-  std::vector<std::unique_ptr<DeviceMemory>> all_;
-};
-
 std::string text_of(const Conv2dShape& s) {
   std::ostringstream out;
   out << s.n << "x" << s.h << "x" << s.w << "x" << s.c << " " << s.r << "x" << s.s << "/" << s.stride << " -> " << s.k;
@@ -63,10 +42,10 @@ struct Maker {
   Stream stream;
 
   const Kernels& kernels() const { return *module.kernels; }
-  Memory memory() const { return {*module.runtime, type, stream}; }
+  Operands memory() const { return {*module.runtime, type, stream}; }
 
   KernelCase fprop(const Conv2dShape& shape) const {
-    Memory m = memory();
+    Operands m = memory();
     const RowParts parts = kernels().conv_fprop_parts(shape, type);
     kernels::ConvForward args = {.shape = shape, .type = type};
     args.x = m.activation(shape.n * shape.h * shape.w * shape.c);
@@ -78,7 +57,7 @@ struct Maker {
   }
 
   KernelCase dgrad(const Conv2dShape& shape) const {
-    Memory m = memory();
+    Operands m = memory();
     kernels::ConvBackwardData args = {.shape = shape, .type = type};
     args.dy = m.activation(shape.n * shape.p() * shape.q() * shape.k);
     args.w = m.activation(shape.k * shape.r * shape.s * shape.c / shape.groups);
@@ -88,7 +67,7 @@ struct Maker {
   }
 
   KernelCase wgrad(const Conv2dShape& shape) const {
-    Memory m = memory();
+    Operands m = memory();
     kernels::ConvBackwardWeights args = {.shape = shape, .type = type};
     args.x = m.activation(shape.n * shape.h * shape.w * shape.c);
     args.dy = m.activation(shape.n * shape.p() * shape.q() * shape.k);
@@ -99,7 +78,7 @@ struct Maker {
   }
 
   KernelCase normalize(int64_t rows, int64_t channels, bool residual) const {
-    Memory m = memory();
+    Operands m = memory();
     kernels::BatchNormNormalize args = {.type = type, .rows = rows, .channels = channels, .relu = true};
     args.x = m.activation(rows * channels);
     args.scale = m.floats(channels);
@@ -112,7 +91,7 @@ struct Maker {
   }
 
   KernelCase backward_reduce(int64_t rows, int64_t channels) const {
-    Memory m = memory();
+    Operands m = memory();
     kernels::BatchNormBackwardReduce args = {.type = type, .rows = rows, .channels = channels};
     args.dy = m.activation(rows * channels);
     args.y = m.activation(rows * channels);
@@ -124,7 +103,7 @@ struct Maker {
   }
 
   KernelCase backward_apply(int64_t rows, int64_t channels) const {
-    Memory m = memory();
+    Operands m = memory();
     kernels::BatchNormBackwardApply args = {.type = type, .rows = rows, .channels = channels};
     args.dy = m.activation(rows * channels);
     args.y = m.activation(rows * channels);
@@ -139,7 +118,7 @@ struct Maker {
   }
 
   KernelCase copy(int64_t bytes) const {
-    Memory m = memory();
+    Operands m = memory();
     void *from = m.bytes(static_cast<size_t>(bytes)), *to = m.bytes(static_cast<size_t>(bytes));
     return {"copy (the bandwidth to reach)", std::to_string(bytes >> 20) + " MiB", Cost{.bytes = 2 * bytes, .flops = 0},
             [copy = module.runtime->copy_on_device, to, from, bytes, s = stream] {
@@ -149,18 +128,15 @@ struct Maker {
   }
 
   KernelCase sgd(int64_t parameters) const {
-    Memory m = memory();
+    Operands m = memory();
     const kernels::SgdTensor tensor = {.parameter = m.floats(parameters),
                                        .grad = m.floats(parameters),
                                        .momentum_buffer = m.floats(parameters),
                                        .count = parameters,
                                        .weight_decay = 1e-4f};
     const std::vector<kernels::SgdChunk> chunks = kernels::sgd_chunks({tensor});
-    const size_t bytes = chunks.size() * sizeof(kernels::SgdChunk);
-    void* table = m.bytes(bytes);
-    must(module.runtime->copy_to_device(table, chunks.data(), bytes, stream), "copying the optimiser's table");
     kernels::SgdStep args = {.momentum = 0.9f};
-    args.chunks = static_cast<const kernels::SgdChunk*>(table);
+    args.chunks = m.copy_of(chunks);
     args.num_chunks = static_cast<int64_t>(chunks.size());
     args.lr = m.floats(1);
     return {"sgd_step", std::to_string(parameters), sgd_step_cost(args, parameters, false),
@@ -195,6 +171,10 @@ DeviceMemory::DeviceMemory(const Runtime& runtime, size_t bytes, DataType type, 
          "filling an operand");
 }
 
+void Operands::copy(void* to, const void* from, size_t bytes) {
+  must(runtime_.copy_to_device(to, from, bytes, stream_), "copying an operand");
+}
+
 std::vector<MakeCase> kernel_cases(const Module& module, const std::vector<NetConvolution>& convolutions,
                                    const KernelCasesOptions& options, Stream stream) {
   const Maker maker = {module, options.type, stream};
@@ -216,6 +196,7 @@ std::vector<MakeCase> kernel_cases(const Module& module, const std::vector<NetCo
     cases.push_back([=] { return maker.backward_apply(r, c); });
   }
   cases.push_back([=, parameters = options.parameters] { return maker.sgd(parameters); });
+  for (MakeCase& make : other_kernel_cases(module, convolutions, options, stream)) cases.push_back(std::move(make));
   cases.push_back([=] { return maker.copy(largest); });
   return cases;
 }

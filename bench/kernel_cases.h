@@ -43,8 +43,14 @@ using MakeCase = std::function<KernelCase()>;
 struct KernelCasesOptions {
   kernels::DataType type = kernels::DataType::bf16;
   int64_t parameters = 0;  // of the net, for the optimiser
+  int64_t classes = 1000;
 };
 std::vector<MakeCase> kernel_cases(const kernels::Module& module, const std::vector<NetConvolution>& convolutions,
                                    const KernelCasesOptions& options, kernels::Stream stream);
+
+// The kernels besides convolutions, the passes of batch normalisation and SGD, on the net's largest, first and last
+// maps. A part of kernel_cases().
+std::vector<MakeCase> other_kernel_cases(const kernels::Module& module, const std::vector<NetConvolution>& convolutions,
+                                         const KernelCasesOptions& options, kernels::Stream stream);
 
 }  // namespace engine::bench
