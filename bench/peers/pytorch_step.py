@@ -83,10 +83,17 @@ class Workload:
         self.net = net.to(memory_format=layout).to(options.device).train(options.mode == "train")
         # fused: the faster of PyTorch's implementations on the CPU, though not its default.
         self.sgd = torch.optim.SGD(self.net.parameters(), lr=options.lr, momentum=0.9, weight_decay=1e-4, fused=True)
-        # Loss scaling would keep small fp16 gradients from vanishing; it costs time, and random data does not need it.
+        # Only fp16 needs its loss scaled; otherwise this passes everything through.
+        self.scaler = torch.amp.GradScaler(options.device, enabled=options.precision == "fp16" and options.mode == "train")
         self.dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(options.precision)
         self.forward = self.loss_of_batch if options.mode == "train" else self.logits_of_batch
         if options.variant in ("compile", "max-autotune"):
+            if options.memory_format == "channels_last":
+                # Otherwise the compiler may fall back to contiguous convolutions in the backward pass.
+                torch._inductor.config.force_layout_optimization = True
+            if options.variant == "max-autotune":
+                torch._inductor.config.coordinate_descent_tuning = True
+                torch._inductor.config.max_autotune_conv_backends = "ATEN,TRITON"
             # Inside a graph of the whole step, graphs of its parts are in the way.
             tuned = {"mode": "max-autotune-no-cudagraphs"} if options.variant == "max-autotune" else {}
             self.forward = torch.compile(self.forward, **tuned)
@@ -111,8 +118,9 @@ class Workload:
                 self.forward()
             return None
         loss = self.forward()
-        loss.backward()
-        self.sgd.step()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.sgd)
+        self.scaler.update()
         self.sgd.zero_grad(set_to_none=self.options.variant not in ("graph", "max-autotune"))
         return loss.detach()
 

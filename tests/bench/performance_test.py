@@ -89,6 +89,18 @@ class Page(unittest.TestCase):
     def test_a_check_on_the_emulator_is_no_gpu(self):
         self.assertIn("Not measured yet.", self.page(a={"device": "emulated", "stages": {}}))
 
+    def test_rows_of_resnet_bench_show_the_distance_to_the_floor(self):
+        row = {"model": "resnet20", "image_size": 32, "batch_size": 128, "bench": "training", "precision": "fp32", "threads": 2}
+        row |= {"device": "cpu", "status": "doubtful", "img_per_s": 1000.0, "tflop_per_s": 0.25, "matrix_percent": 80.4, "bandwidth_percent": None}
+        row |= {"floor_percent": 91.0, "commit": "d" * 40, "started": "2026-01-02T03:04:05Z", "command_line": "resnet-bench"}
+        quick = {**row, "status": "quick", "img_per_s": 7.0}
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "a.json").write_text(json.dumps({"program": "resnet-bench", "rows": [row, quick]}))
+            text = performance.page(Path(folder))
+        self.assertIn("| `resnet20` 32², 128, training fp32, 2 threads | 1000.0 | 0.25 | 80% |  | 91% | 1? |", text)
+        self.assertNotIn("7.0", text)
+        self.assertIn("Not measured yet.", text)
+
     def test_files_are_in_the_order_of_their_numbers(self):
         names = [Path(f"{name}.json") for name in ("r-10", "r-2", "r")]
         self.assertEqual([path.stem for path in sorted(names, key=performance.natural)], ["r", "r-2", "r-10"])
