@@ -10,6 +10,8 @@ import statistics
 
 # Ratios of one binary to itself on virtual machines stay within this, whatever the range over a few rounds says.
 LEAST_THRESHOLD = 0.08
+# With a threshold above this, "neither slower nor faster" is no news.
+LARGEST_THRESHOLD = 0.25
 SCALES = ("compute_s", "copy_s")
 
 
@@ -33,15 +35,16 @@ def normalised(rates, gauges, scale):
 
 
 def spread(values):
-    """Half the range, relative to the median."""
-    return (max(values) - min(values)) / (2 * statistics.median(values))
+    """Half the range, relative to the median; of five rounds and more without the extremes, which are another's doing."""
+    inner = sorted(values)[1:-1] if len(values) >= 5 else values
+    return (max(inner) - min(inner)) / (2 * statistics.median(values))
 
 
 def compare(reference, now):
     """{"ratio", "ratio_range", "threshold", "verdict"} of two {"rates": [...], "gauges": [{"compute_s", "copy_s"}, ...]}.
 
     The ratio is now to reference, above 1 is faster; its range is that of the two scales. The threshold is twice the
-    noise of both measurements, at least LEAST_THRESHOLD.
+    noise of both measurements, at least LEAST_THRESHOLD. "unsure": so noisy that a change would not have been seen.
     """
     ratios, noise = [], 0.0
     for scale in SCALES:
@@ -52,6 +55,8 @@ def compare(reference, now):
     low, high = min(ratios), max(ratios)
     # The same factor up and down: 10% slower is 1/1.1.
     verdict = "slower" if high < 1 / (1 + threshold) else "faster" if low > 1 + threshold else "equal"
+    if verdict == "equal" and threshold > LARGEST_THRESHOLD:
+        verdict = "unsure"
     return {"ratio": math.sqrt(low * high), "ratio_range": [low, high], "threshold": threshold, "verdict": verdict}
 
 

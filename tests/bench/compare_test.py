@@ -79,9 +79,16 @@ class Regression(unittest.TestCase):
         self.assertAlmostEqual(found["ratio_range"][1], 1.04)
 
     def test_noise_raises_the_threshold(self):
-        noisy = regression.compare(side([80, 100, 120]), side([64, 80, 96]))
+        noisy = regression.compare(side([95, 100, 105]), side([85.5, 90, 94.5]))
         self.assertEqual(noisy["verdict"], "equal")
-        self.assertAlmostEqual(noisy["threshold"], 2 * (0.2**2 + 0.2**2) ** 0.5)
+        self.assertAlmostEqual(noisy["threshold"], 2 * (0.05**2 + 0.05**2) ** 0.5)
+
+    def test_too_much_noise_is_unsure_unless_the_change_is_larger(self):
+        self.assertEqual(regression.compare(side([80, 100, 120]), side([64, 80, 96]))["verdict"], "unsure")
+        self.assertEqual(regression.compare(side([80, 100, 120]), side([40, 50, 60]))["verdict"], "slower")
+
+    def test_one_bad_round_of_five_is_left_out(self):
+        self.assertEqual(regression.compare(side([100, 100, 100, 100, 50]), side([85, 85, 85, 40, 85]))["verdict"], "slower")
 
     def test_a_quiet_measurement_keeps_the_least_threshold(self):
         self.assertEqual(regression.compare(side([100]), side([100]))["threshold"], regression.LEAST_THRESHOLD)
