@@ -134,6 +134,7 @@ TEST(Recording, HoldsTheOptimiser) {
   EXPECT_EQ(found.item(), 0);
   EXPECT_THAT(parameter.to_vector<float>(), Each(3.5f));
   EXPECT_EQ(calls, 2) << "the other steps are replays";
+  EXPECT_EQ(recording->num_kernels(), 2) << "the check and the optimiser";
 }
 
 // Each recording has tables of its own: those of an optimiser that came later do not take their place.

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/error.h"
+#include "engine/io/checkpoint.h"
 #include "tests/train/run_command.h"
 
 namespace engine::testing {
@@ -61,6 +62,31 @@ TEST(EmulatedRun, RecordedStepsGiveTheSameBits) {
   Workspace workspace;
   const auto arguments = [&](const std::string& name) {
     return workspace.tiny(name, with(kEmulated, {"--epochs", "1", "--precision", "bf16"}));
+  };
+  const CommandResult recorded = workspace.run(arguments("recorded"));
+  const CommandResult eager = workspace.run(arguments("eager"), {.environment = {{"ENGINE_CUDA_GRAPH", "0"}}});
+  ASSERT_EQ(recorded.exit_code, 0) << recorded.err;
+  ASSERT_EQ(eager.exit_code, 0) << eager.err;
+  EXPECT_THAT(recorded.err, ::testing::Not(HasSubstr("could not be recorded")));
+  expect_same_result(workspace / "recorded", workspace / "eager");
+}
+
+TEST(EmulatedRun, DivergingStopsBeforeTheUpdateAndKeepsTheCheckpoint) {
+  Workspace workspace;
+  const CommandResult result = workspace.run_tiny(
+      "run", with(kEmulated, {"--epochs", "20", "--lr", "1e6", "--lr-scheduler", "constant", "--wd", "10", "--momentum",
+                              "0.99", "--checkpoint-steps", "1", "--shapes-train", "64"}));
+  EXPECT_EQ(result.exit_code, 7) << result.err;
+  EXPECT_THAT(result.err, AllOf(HasSubstr("training: the "), HasSubstr(" in step "), HasSubstr("samples ")));
+  const NewestCheckpoint newest = newest_valid_checkpoint(workspace / "run" / "checkpoints");
+  ASSERT_TRUE(newest.directory);
+  EXPECT_EQ(newest.step, read_json(workspace / "run" / "summary.json").at("steps"));
+}
+
+TEST(EmulatedRun, RecordedStepsOfSeveralBatchesGiveTheSameBits) {
+  Workspace workspace;
+  const auto arguments = [&](const std::string& name) {
+    return workspace.tiny(name, with(kEmulated, {"--epochs", "1", "--batch-size", "8", "--grad-accum-steps", "2"}));
   };
   const CommandResult recorded = workspace.run(arguments("recorded"));
   const CommandResult eager = workspace.run(arguments("eager"), {.environment = {{"ENGINE_CUDA_GRAPH", "0"}}});

@@ -1,0 +1,226 @@
+// Optimiser steps of a small net, on each device: what is recorded gives the same bits as what is not, and nothing is
+// updated where something is not finite.
+#include "engine/train/train_step.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <limits>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "engine/autograd.h"
+#include "engine/data/shapes.h"
+#include "engine/error.h"
+#include "engine/fallback.h"
+#include "engine/nn/layers.h"
+#include "engine/ops/elementwise.h"
+#include "engine/ops/linear.h"
+#include "engine/ops/pool.h"
+
+namespace engine::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr int64_t kSize = 8;
+constexpr int64_t kSamples = 25;  // the last of the batches of 10 has 5
+constexpr int64_t kBatch = 10;
+
+// A net of three layers, with a gate in the middle: times one forward and times `factor` backward.
+class Net : public Module {
+ public:
+  explicit Net(Device device) {
+    RandomStream random(1, 0, 0, purpose::kInitialisation);
+    conv_ = Conv2d({.in_channels = 3, .out_channels = 8, .kernel = 3, .padding = 1}, random);
+    bn_ = BatchNorm2d(8);
+    fc_ = Linear(8, 10, random);
+    to(device);
+    factor = Tensor::full({}, 1, {DType::f32, device});
+    scale = Tensor::full({}, 1, {DType::f32, device});
+  }
+  Tensor operator()(const Tensor& images) {
+    const Tensor pooled = global_avg_pool(conv_bn_relu(images, conv_, bn_));
+    const Tensor gated =
+        record(pooled.detach(), {pooled}, [this](const Tensor& dy) { return Tensors{dy * factor.to(dy.dtype())}; });
+    return fc_(gated) * scale.to(images.dtype());
+  }
+  void visit(ModuleVisitor& visitor) override {
+    visitor.module("conv", conv_);
+    visitor.module("bn", bn_);
+    visitor.module("fc", fc_);
+  }
+
+  Tensor factor, scale;
+
+ private:
+  Conv2d conv_;
+  BatchNorm2d bn_;
+  Linear fc_;
+};
+
+struct Setting {
+  Device device;
+  DType dtype = DType::f32;
+  int64_t grad_accum_steps = 1;
+  bool record = true;
+};
+
+class Training {
+ public:
+  explicit Training(const Setting& setting)
+      : net_(setting.device),
+        model_{.name = "net",
+               .module = &net_,
+               .forward = [this](const Tensor& images) { return net_(images); },
+               .num_classes = 10},
+        sgd_(net_.parameters(), {.momentum = 0.9f, .nesterov = true, .weight_decay = 0.01f}),
+        step_(model_, sgd_,
+              {.input = {.device = setting.device, .dtype = setting.dtype},
+               .grad_accum_steps = setting.grad_accum_steps}),
+        data_(open_shapes({.train_size = kSamples, .val_size = 10}).train),
+        loader_(data_,
+                [](const Image& image, RandomStream&, std::span<uint8_t> out) {
+                  std::copy_n(image.pixels.begin(), out.size(), out.begin());
+                },
+                {.batch_size = kBatch, .height = kSize, .width = kSize, .workers = 0}),
+        setting_(setting) {}
+
+  // Batches follow one another through the epochs.
+  MetricSums step(double lr) {
+    if (batches_left_ < setting_.grad_accum_steps) {
+      loader_.start(epoch_++);
+      batches_left_ = loader_.batches_per_epoch();
+    }
+    batches_left_ -= setting_.grad_accum_steps;
+    if (!setting_.record) setenv("ENGINE_CUDA_GRAPH", "0", 1);
+    const MetricSums sums = step_.run(loader_, *data_, batch_, steps_++, lr);
+    unsetenv("ENGINE_CUDA_GRAPH");
+    return sums;
+  }
+
+  // Everything that a checkpoint holds.
+  std::vector<std::pair<std::string, std::vector<float>>> state() {
+    std::vector<std::pair<std::string, std::vector<float>>> result;
+    for (const NamedTensor& tensor : net_.state())
+      result.emplace_back(tensor.name, tensor.tensor.to(DType::f32).to_vector<float>());
+    for (const NamedTensor& tensor : sgd_.state())
+      result.emplace_back("momentum of " + tensor.name, tensor.tensor.to_vector<float>());
+    return result;
+  }
+  std::vector<std::pair<std::string, std::vector<float>>> trained() {
+    auto result = state();
+    std::erase_if(result, [](const auto& entry) {
+      return entry.first.find("running") != std::string::npos || entry.first.find("tracked") != std::string::npos;
+    });
+    return result;
+  }
+
+  Net& net() { return net_; }
+  Sgd& sgd() { return sgd_; }
+
+ private:
+  Net net_;
+  TrainableModel model_;
+  Sgd sgd_;
+  TrainStep step_;
+  DatasetPtr data_;
+  Loader loader_;
+  Setting setting_;
+  Batch batch_;
+  int64_t epoch_ = 0, batches_left_ = 0, steps_ = 0;
+};
+
+void set(Tensor& tensor, float value) {
+  tensor.copy_from(Tensor::full({}, value, {DType::f32, tensor.device()}));
+}
+
+std::string diverged_text(Training& training) {
+  try {
+    training.step(0.1);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::diverged);
+    return error.what();
+  }
+  return "no error";
+}
+
+// Batches of two sizes, another rate in each step.
+TEST(TrainStep, RecordedStepsGiveTheBitsOfSingleLaunches) {
+  for (const DType dtype : {DType::f32, DType::bf16})
+    for (const int64_t accumulated : {1, 3}) {
+      SCOPED_TRACE(std::string(name_of(dtype)) + ", " + std::to_string(accumulated) + " batches a step");
+      clear_fallbacks();
+      const Device device = {DeviceType::emulated};
+      Training recorded({.device = device, .dtype = dtype, .grad_accum_steps = accumulated});
+      Training single({.device = device, .dtype = dtype, .grad_accum_steps = accumulated, .record = false});
+      for (int i = 0; i < 8; ++i) {
+        const double lr = 0.01 * (i + 1);
+        EXPECT_EQ(recorded.step(lr).loss, single.step(lr).loss) << "step " << i;
+      }
+      EXPECT_TRUE(recorded.state() == single.state());
+      EXPECT_TRUE(fallbacks().empty());
+    }
+}
+
+TEST(TrainStep, FollowsAnOptimiserThatWasLoaded) {
+  const Device device = {DeviceType::emulated};
+  Training recorded({.device = device}), single({.device = device, .record = false});
+  for (Training* training : {&recorded, &single}) {
+    for (int i = 0; i < 6; ++i) training->step(0.1);
+    training->sgd().load_state({});
+    for (int i = 0; i < 6; ++i) training->step(0.1);
+  }
+  EXPECT_TRUE(recorded.state() == single.state());
+}
+
+class Diverging : public ::testing::TestWithParam<std::tuple<DeviceType, int64_t>> {
+ protected:
+  Diverging() : training_({.device = {std::get<0>(GetParam())}, .grad_accum_steps = std::get<1>(GetParam())}) {}
+  Training training_;
+};
+
+TEST_P(Diverging, AGradientThatIsNotFiniteUpdatesNothing) {
+  for (int i = 0; i < 5; ++i) training_.step(0.1);
+  const auto before = training_.trained();
+  set(training_.net().factor, std::numeric_limits<float>::infinity());
+  EXPECT_THAT(diverged_text(training_),
+              AllOf(HasSubstr("training: the gradient of conv.weight is not finite in step 5"),
+                    HasSubstr("no parameter was updated")));
+  EXPECT_TRUE(training_.trained() == before);
+}
+
+TEST_P(Diverging, ALossThatIsNotFiniteUpdatesNothing) {
+  for (int i = 0; i < 5; ++i) training_.step(0.1);
+  const auto before = training_.trained();
+  set(training_.net().scale, std::numeric_limits<float>::infinity());
+  EXPECT_THAT(diverged_text(training_), AllOf(HasSubstr("training: the loss is "), HasSubstr(" in step 5"),
+                                              HasSubstr("no parameter was updated")));
+  EXPECT_TRUE(training_.trained() == before);
+}
+
+TEST_P(Diverging, InTheFirstStepLeavesNoTrace) {
+  const auto weights = training_.net().parameters()[0].tensor.to_vector<float>();
+  set(training_.net().factor, std::numeric_limits<float>::quiet_NaN());
+  EXPECT_THAT(diverged_text(training_), HasSubstr("the gradient of conv.weight is not finite in step 0"));
+  EXPECT_EQ(training_.net().parameters()[0].tensor.to_vector<float>(), weights);
+  for (const NamedTensor& momentum : training_.sgd().state())
+    EXPECT_THAT(momentum.tensor.to_vector<float>(), ::testing::Each(0.0f)) << momentum.name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, Diverging,
+                         ::testing::Combine(::testing::Values(DeviceType::cpu, DeviceType::emulated),
+                                            ::testing::Values(int64_t{1}, int64_t{2})),
+                         [](const auto& instance) {
+                           return to_string(Device{std::get<0>(instance.param)}) +
+                                  (std::get<1>(instance.param) > 1 ? "Accumulated" : "");
+                         });
+
+}  // namespace
+}  // namespace engine::testing
