@@ -44,22 +44,36 @@ double step_bytes(WorkloadOptions work, int64_t batch) {
   return static_cast<double>(memory_stats(work.device).peak) - static_cast<double>(before.in_use);
 }
 
-// A step takes bytes(n) = fixed + n * each, which two sizes tell. Empty if not even these fit.
-std::string largest_batch(const WorkloadOptions& work) {
+// A step takes bytes(n) = fixed + n * each, which two sizes tell. 0 if not even these fit.
+int64_t estimate_largest_batch(const WorkloadOptions& work) {
   constexpr int64_t kSmall = 2, kLarger = 4;
-  if (work.batch <= kLarger) return {};
+  if (work.batch <= kLarger) return 0;
+  const double small = step_bytes(work, kSmall), larger = step_bytes(work, kLarger);
+  const double each = std::max((larger - small) / (kLarger - kSmall), 1.0);
+  const MemoryStats now = memory_stats(work.device);
+  // Not the last quarter: blocks of different sizes leave gaps.
+  const double room = 0.75 * (static_cast<double>(now.limit) - static_cast<double>(now.in_use)) - small + kSmall * each;
+  return std::clamp(static_cast<int64_t>(room / each), kLarger, std::max(kLarger, 3 * work.batch / 4));
+}
+
+// For the message of a batch that did not fit. On the CPU nothing is tried: the memory may not be there for the taking.
+std::string advise_batch(const WorkloadOptions& work) {
   try {
-    const double small = step_bytes(work, kSmall), larger = step_bytes(work, kLarger);
-    const double each = std::max((larger - small) / (kLarger - kSmall), 1.0);
-    const MemoryStats now = memory_stats(work.device);
-    // Not the last quarter: blocks of different sizes leave gaps, above all in a small memory.
-    const double room =
-        0.75 * (static_cast<double>(now.limit) - static_cast<double>(now.in_use)) - small + kSmall * each;
-    const auto fits = std::clamp(static_cast<int64_t>(room / each), kLarger, std::max(kLarger, 3 * work.batch / 4));
-    return "; a batch of about " + std::to_string(fits) + " should fit";
+    int64_t batch = estimate_largest_batch(work);
+    if (batch == 0) return {};
+    if (work.device.type == DeviceType::cpu) return "; a batch of about " + std::to_string(batch) + " should fit";
+    for (; batch > 0; batch /= 2) {
+      try {
+        step_bytes(work, batch);
+        return "; a batch of " + std::to_string(batch) + " fits";
+      } catch (const Error& error) {
+        if (error.kind() != ErrorKind::memory) throw;
+      }
+    }
   } catch (const std::exception&) {
-    return {};
+    // The first failure is what matters.
   }
+  return {};
 }
 
 }  // namespace
@@ -76,7 +90,7 @@ const Ceilings& CellRunner::ceilings(DType dtype) {
 
 // Processors that are slower than before make slower steps; a GPU's steps do not wait for them.
 double CellRunner::calibration(int threads) {
-  if (options_.quick || device_.type == DeviceType::cuda) return 0;
+  if (options_.quick || device_.type != DeviceType::cpu) return 0;
   const Calibration result = calibrate(threads);
   return last_calibration_ = result.compute_seconds + result.copy_seconds;
 }
@@ -152,7 +166,7 @@ CellResult CellRunner::run(const BenchCase& cell) {
   const auto failed = [&](ErrorKind kind, const std::string& message) {
     result.error = message;
     result.exit_code = static_cast<int>(kind);
-    if (kind == ErrorKind::memory) result.error += largest_batch(cell.work);
+    if (kind == ErrorKind::memory) result.error += advise_batch(cell.work);
   };
   try {
     measure(result);

@@ -44,33 +44,24 @@ Tensor Workload::input() const {
 
 Workload::~Workload() = default;
 
-void Workload::forward() {
+void Workload::run_once() {
   if (options_.mode == Mode::inference) {
     const NoGrad no_grad;
     net_(input());
     return;
   }
-  gradients_.clear();
   for (NamedParameter& parameter : net_.parameters()) parameter.tensor.clear_grad();
   const Tensor loss = cross_entropy(net_(input()), labels_);
   loss.backward();
   loss_ = loss.detach();
-  for (const NamedParameter& parameter : net_.parameters()) gradients_.push_back(parameter.tensor.grad());
-}
-
-void Workload::repeat() {
-  if (!recording_) return forward();
-  if (recording_->run([this] { forward(); }) || options_.mode == Mode::inference) return;
-  std::vector<NamedParameter> parameters = net_.parameters();
-  for (size_t i = 0; i < parameters.size(); ++i) parameters[i].tensor.set_grad(gradients_[i]);
+  sgd_->step();
 }
 
 Tensor Workload::step() {
-  repeat();
-  if (options_.mode == Mode::inference) return {};
-  // A step on the CPU frees each gradient when it has been used.
-  if (!recording_) gradients_.clear();
-  sgd_->step();
+  if (!recording_)
+    run_once();
+  else if (!recording_->run([this] { run_once(); }) && sgd_)
+    sgd_->replayed();
   return loss_;
 }
 
@@ -88,7 +79,7 @@ StepParts Workload::timed_parts(int steps) {
   };
   for (int i = 0; i < steps; ++i) {
     if (options_.mode == Mode::inference) {
-      part(forward, [this] { this->forward(); });
+      part(forward, [this] { run_once(); });
       continue;
     }
     Tensor loss;

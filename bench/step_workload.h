@@ -44,9 +44,8 @@ class Workload {
 
   // Training: forward, cross-entropy, backward, SGD with momentum 0.9 and weight decay 1e-4. Inference: evaluation mode
   // without gradients. The images are f32 in the device's memory; rounding them to bf16 is part of the step, as it is
-  // in PyTorch's autocast. On a GPU forward and backward pass are recorded and replayed, as in a training, and the
-  // work may go on after this returns: see finish(). Returns the loss before the
-  // step as a tensor, undefined in inference.
+  // in PyTorch's autocast. On a GPU the whole step is recorded and replayed, as in a training, and may go on after this
+  // returns: see finish(). Returns the loss before the step as a tensor, undefined in inference.
   Tensor step();
   void finish();  // waits for the device
   // The loss of the batch in the current mode, without gradients; in training mode it moves the running statistics.
@@ -66,8 +65,7 @@ class Workload {
 
  private:
   Tensor input() const;
-  void forward();  // and backward in training
-  void repeat();   // forward(), recorded where the device can
+  void run_once();  // a step, as it is
 
   WorkloadOptions options_;
   models::ResNet net_;
@@ -76,7 +74,6 @@ class Workload {
   std::unique_ptr<Sgd> sgd_;
   std::unique_ptr<Recording> recording_;  // null: the device cannot
   Tensor loss_;
-  Tensors gradients_;  // what a replay writes to
 };
 
 }  // namespace engine::bench
