@@ -1,5 +1,7 @@
 // Pooling, and moving columns between tensors. See kernels.h.
 #include <algorithm>
+#include <type_traits>
+#include <vector>
 
 #include "engine/cpu/simd/fill.h"
 #include "engine/cpu/simd/vec.h"
@@ -24,18 +26,35 @@ Range covering(int64_t i, int64_t size, const PoolPlane& plane) {
   return {first, std::min(reach / plane.stride + 1, size)};
 }
 
+// A division for each pixel would cost more than the pixel.
+std::vector<Range> covering_each(int64_t count, int64_t size, const PoolPlane& plane) {
+  std::vector<Range> ranges;
+  ranges.reserve(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) ranges.push_back(covering(i, size, plane));
+  return ranges;
+}
+
+// Calls body(lanes) with a constant where it is all of them, so that moving them is one instruction and no call.
+template <class Body>
+ENGINE_VEC_INLINE void with_lanes(int lanes, const Body& body) {
+  if (lanes == kLanes) return body(std::integral_constant<int, kLanes>{});
+  body(lanes);
+}
+
+// In two steps of one instruction each: GCC 12 takes a conversion by four apart into its elements.
 ENGINE_VEC_INLINE void store_bytes(uint8_t* p, IntVec values, int lanes) {
-  const ByteVec bytes = __builtin_convertvector(values, ByteVec);
+  const ByteVec bytes = __builtin_convertvector(__builtin_convertvector(values, ShortVec), ByteVec);
   std::memcpy(p, &bytes, static_cast<size_t>(lanes));
 }
 ENGINE_VEC_INLINE IntVec load_bytes(const uint8_t* p, int lanes) {
   ByteVec bytes = {};
   std::memcpy(&bytes, p, static_cast<size_t>(lanes));
-  return __builtin_convertvector(bytes, IntVec);
+  return __builtin_convertvector(__builtin_convertvector(bytes, ShortVec), IntVec);
 }
 
-template <class T>
-void max_pool(const T* x, T* y, uint8_t* argmax, const PoolPlane& plane, int64_t stride, int lanes) {
+template <class T, class Lanes>
+ENGINE_VEC_INLINE void max_pool_lanes(const T* x, T* y, uint8_t* argmax, const PoolPlane& plane, int64_t stride,
+                                      Lanes lanes) {
   for (int64_t p = 0; p < plane.p; ++p) {
     const Range rows = covered(p, plane.h, plane);
     for (int64_t q = 0; q < plane.q; ++q) {
@@ -58,13 +77,20 @@ void max_pool(const T* x, T* y, uint8_t* argmax, const PoolPlane& plane, int64_t
   }
 }
 
-// Gathers: each input pixel asks the windows that cover it. No order of writes, sums in f32.
 template <class T>
-void max_pool_backward(const T* dy, const uint8_t* argmax, T* dx, const PoolPlane& plane, int64_t stride, int lanes) {
+void max_pool(const T* x, T* y, uint8_t* argmax, const PoolPlane& plane, int64_t stride, int lanes) {
+  with_lanes(lanes, [&](auto count) { max_pool_lanes(x, y, argmax, plane, stride, count); });
+}
+
+// Gathers: each input pixel asks the windows that cover it. No order of writes, sums in f32.
+template <class T, class Lanes>
+ENGINE_VEC_INLINE void max_pool_backward_lanes(const T* dy, const uint8_t* argmax, T* dx, const PoolPlane& plane,
+                                               int64_t stride, Lanes lanes) {
+  const std::vector<Range> columns_of = covering_each(plane.w, plane.q, plane);
   for (int64_t i = 0; i < plane.h; ++i) {
     const Range rows = covering(i, plane.p, plane);
     for (int64_t j = 0; j < plane.w; ++j) {
-      const Range columns = covering(j, plane.q, plane);
+      const Range columns = columns_of[static_cast<size_t>(j)];
       Vec sum = {};
       for (int64_t p = rows.begin; p < rows.end; ++p)
         for (int64_t q = columns.begin; q < columns.end; ++q) {
@@ -76,6 +102,11 @@ void max_pool_backward(const T* dy, const uint8_t* argmax, T* dx, const PoolPlan
       store(dx + (i * plane.w + j) * stride, sum, lanes);
     }
   }
+}
+
+template <class T>
+void max_pool_backward(const T* dy, const uint8_t* argmax, T* dx, const PoolPlane& plane, int64_t stride, int lanes) {
+  with_lanes(lanes, [&](auto count) { max_pool_backward_lanes(dy, argmax, dx, plane, stride, count); });
 }
 
 template <class T>
