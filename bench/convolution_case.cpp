@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "bench/statistics.h"
 #include "engine/backend.h"
 #include "engine/cpu/conv_candidate.h"
 #include "engine/cuda/plans.h"
@@ -20,7 +21,7 @@ using cpu::ConvDirection;
 using cpu::ConvProblem;
 using cpu::Residual;
 
-constexpr int kFewestRuns = 3;
+constexpr int kFewestRuns = 3, kGpuRuns = 10;
 
 Tensor noise(const Shape& shape, DType dtype, Device device, Layout layout) {
   RandomStream random(2, 0, 0, purpose::kAugmentation);
@@ -46,43 +47,69 @@ struct Operands {
   Tensor x, y, w, dw, ones, zeros, residual;
 };
 
-double median_seconds(Timeline& timeline, double budget, const std::function<void()>& run) {
-  run();
-  std::vector<double> times;
-  for (double spent = 0; times.size() < kFewestRuns || spent < budget; spent += times.back()) {
-    timeline.mark();
-    run();
-    timeline.mark();
-    times.push_back(timeline.finish().back());
-  }
-  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
-  return times[times.size() / 2];
+// The median time of each. They take turns, so that what disturbs the machine for a while disturbs all of them.
+std::vector<double> median_seconds(Timeline& timeline, double budget_each,
+                                   const std::vector<std::function<void()>>& runs) {
+  for (const auto& run : runs) run();
+  std::vector<std::vector<double>> times(runs.size());
+  const double budget = budget_each * static_cast<double>(runs.size());
+  double spent = 0;
+  for (int round = 0; round < kFewestRuns || spent < budget; ++round)
+    for (size_t i = 0; i < runs.size(); ++i) {
+      timeline.mark();
+      runs[i]();
+      timeline.mark();
+      times[i].push_back(timeline.finish().back());
+      spent += times[i].back();
+    }
+  std::vector<double> medians;
+  medians.reserve(times.size());
+  for (const std::vector<double>& series : times) medians.push_back(quantile(series, 0.5));
+  return medians;
 }
 
-// As a step runs it: in training the filter is converted at each use, in inference it was prepared once.
+struct CpuCandidate {
+  std::string name;
+  std::unique_ptr<cpu::ConvCandidate> plan;
+  Tensor prepared;  // in inference the filter is prepared once, in training at each use
+};
+
+std::vector<CpuCandidate> cpu_candidates(const ConvProblem& problem, const Operands& tensors) {
+  std::vector<CpuCandidate> made;
+  for (const std::string& name : cpu::conv_implementations(problem)) {
+    CpuCandidate candidate{.name = name, .plan = nullptr, .prepared = {}};
+    cpu::visit_candidates(problem, [&](const std::string& offered, const auto& make) {
+      if (offered == name) candidate.plan = make();
+      return candidate.plan == nullptr;
+    });
+    if (problem.direction == ConvDirection::inference) {
+      candidate.prepared = make_tensor({static_cast<int64_t>(candidate.plan->prepared_bytes())}, DType::u8, {});
+      candidate.plan->prepare(tensors.w.raw<float>(), candidate.prepared.raw());
+    }
+    made.push_back(std::move(candidate));
+  }
+  return made;
+}
+
 std::vector<Candidate> time_on_cpu(const ConvProblem& problem, double seconds_each) {
   const std::unique_ptr<Timeline> timeline = backend({}).make_timeline();
   const Operands tensors(problem, {});
-  const bool inference = problem.direction == ConvDirection::inference;
-  std::vector<Candidate> timed;
-  for (const std::string& name : cpu::conv_implementations(problem)) {
-    std::unique_ptr<cpu::ConvCandidate> candidate;
-    cpu::visit_candidates(problem, [&](const std::string& offered, const auto& make) {
-      if (offered == name) candidate = make();
-      return candidate == nullptr;
+  const std::vector<CpuCandidate> candidates = cpu_candidates(problem, tensors);
+  std::vector<std::function<void()>> runs;
+  for (const CpuCandidate& candidate : candidates)
+    runs.push_back([&tensors, &candidate] {
+      const bool inference = candidate.prepared.defined();
+      candidate.plan->run({.x = tensors.x.raw(),
+                           .y = tensors.y.raw(),
+                           .w = inference ? nullptr : tensors.w.raw<float>(),
+                           .dw = tensors.dw.raw<float>(),
+                           .prepared = inference ? candidate.prepared.raw() : nullptr,
+                           .bias = tensors.zeros.raw<float>(),
+                           .residual = tensors.residual.defined() ? tensors.residual.raw() : nullptr});
     });
-    if (!candidate) continue;
-    const Tensor prepared = make_tensor({static_cast<int64_t>(candidate->prepared_bytes())}, DType::u8, {});
-    candidate->prepare(tensors.w.raw<float>(), prepared.raw());
-    const cpu::ConvOperands operands = {.x = tensors.x.raw(),
-                                        .y = tensors.y.raw(),
-                                        .w = inference ? nullptr : tensors.w.raw<float>(),
-                                        .dw = tensors.dw.raw<float>(),
-                                        .prepared = inference ? prepared.raw() : nullptr,
-                                        .bias = tensors.zeros.raw<float>(),
-                                        .residual = tensors.residual.defined() ? tensors.residual.raw() : nullptr};
-    timed.push_back({name, median_seconds(*timeline, seconds_each, [&] { candidate->run(operands); })});
-  }
+  const std::vector<double> seconds = median_seconds(*timeline, seconds_each, runs);
+  std::vector<Candidate> timed;
+  for (size_t i = 0; i < candidates.size(); ++i) timed.push_back({candidates[i].name, seconds[i]});
   return timed;
 }
 
@@ -135,7 +162,10 @@ std::vector<Candidate> time_on_gpu(const ConvolutionCase& conv, Device where, do
       if (error.kind() != ErrorKind::device) throw;
       continue;  // no such library here
     }
-    timed.push_back({name, median_seconds(*timeline, seconds_each, [&] { run(device, conv, tensors); })});
+    const auto several = [&] {  // one alone would be over before the host has launched it
+      for (int i = 0; i < kGpuRuns; ++i) run(device, conv, tensors);
+    };
+    timed.push_back({name, median_seconds(*timeline, seconds_each, {several})[0] / kGpuRuns});
   }
   device.force_implementation("");
   return timed;
