@@ -75,6 +75,23 @@ TEST(Monitor, CountsSharesOfTheMachine) {
   EXPECT_FALSE(monitor.driver_version());
 }
 
+TEST(Nvml, ReadsTheStateOfTheGpuWithAUuid) {
+  ::setenv("ENGINE_NVML", FAKE_NVML, 1);
+  const auto nvml = Nvml::open("1234");
+  ASSERT_NE(nvml, nullptr);
+  const GpuState state = nvml->state();
+  EXPECT_DOUBLE_EQ(state.mhz.value(), 1980);
+  EXPECT_DOUBLE_EQ(state.watts.value(), 650.5);
+  EXPECT_DOUBLE_EQ(state.celsius.value(), 61);
+  EXPECT_EQ(state.clock_reasons, kClockPowerCap);
+  EXPECT_EQ(nvml->driver_version(), "580.1");
+}
+
+TEST(Nvml, IsAbsentForAnotherGpu) {
+  ::setenv("ENGINE_NVML", FAKE_NVML, 1);
+  EXPECT_EQ(Nvml::open("GPU-5678"), nullptr);
+}
+
 TEST(Nvml, IsAbsentWithoutItsLibrary) {
   ::setenv("ENGINE_NVML", "/nowhere/libnvidia-ml.so", 1);
   EXPECT_EQ(Nvml::open("GPU-00000000-0000-0000-0000-000000000000"), nullptr);

@@ -89,7 +89,7 @@ class ResnetBench : public testing::Test {
   fs::path folder_;
 };
 
-constexpr const char* kTiny = "--model resnet20 --device cpu --image-size 8 -b 2 --quick ";
+constexpr const char* kTiny = "--model resnet20 --device cpu --image-size 8 -b 2 --quick --min-seconds 0.01 ";
 
 TEST_F(ResnetBench, WritesWhatTheSchemaSays) {
   const Outcome outcome = run(std::string(kTiny) + "--detail --results-file x.json");
@@ -103,7 +103,8 @@ TEST_F(ResnetBench, WritesWhatTheSchemaSays) {
 
 TEST_F(ResnetBench, WritesTheSameKeysOnTheEmulatedDevice) {
   const Outcome outcome =
-      run("--model resnet20 --device emulated --image-size 8 -b 1 --quick --bench inference --results-file x.json");
+      run("--model resnet20 --device emulated --image-size 8 -b 1 --quick --min-seconds 0.01 --bench inference "
+          "--results-file x.json");
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(faults(results()), testing::IsEmpty());
   EXPECT_GT(results()["rows"][0]["kernels"], 0);
@@ -148,7 +149,8 @@ TEST_F(ResnetBench, SaysThatTooFewStepsAreDoubtful) {
 
 TEST_F(ResnetBench, GoesOnAfterACellThatIsTooLarge) {
   const Outcome outcome =
-      run("--model resnet20 --device emulated --image-size 8 --bench inference --quick -b 2000,1 --results-file x.json",
+      run("--model resnet20 --device emulated --image-size 8 --bench inference --quick --min-seconds 0.01 -b 2000,1 "
+          "--results-file x.json",
           "ENGINE_EMULATOR_MEMORY=4000000");
   EXPECT_EQ(outcome.exit_code, 6) << outcome.err;
   const Json rows = results()["rows"];
@@ -160,12 +162,50 @@ TEST_F(ResnetBench, GoesOnAfterACellThatIsTooLarge) {
 
 TEST_F(ResnetBench, NamesABatchThatFits) {
   const std::string environment = "ENGINE_EMULATOR_MEMORY=8000000";
-  const std::string flags = "--model resnet20 --device emulated --image-size 8 --bench inference --quick -b ";
+  const std::string flags =
+      "--model resnet20 --device emulated --image-size 8 --bench inference --quick --min-seconds 0.01 -b ";
   const Outcome failed = run(flags + "4000", environment);
   std::smatch match;
   ASSERT_TRUE(std::regex_search(failed.err, match, std::regex("a batch of (\\d+) fits"))) << failed.err;
   EXPECT_GT(std::stoi(match[1]), 16);
   EXPECT_EQ(run(flags + match[1].str(), environment).exit_code, 0);
+}
+
+TEST_F(ResnetBench, TrainsAndInfersThroughTheLoader) {
+  const Outcome outcome = run(std::string(kTiny) + "--data-path shapes --detail --results-file x.json");
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  const Json written = results();
+  for (const Json& row : written["rows"]) {
+    EXPECT_GT(row["data_img_per_s"], 0);
+    EXPECT_GE(row["data_wait_percent"], 0);
+    EXPECT_LE(row["data_wait_percent"], 100);
+  }
+}
+
+TEST_F(ResnetBench, MeasuresThePipelineAlone) {
+  const Outcome outcome =
+      run("--test-io shapes --device cpu --threads 2 --image-size 32 -b 4 --quick --min-seconds 0.01 --results-file "
+          "x.json");
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  std::vector<std::string> stages;
+  const Json written = results();
+  for (const Json& row : written["input"]) {
+    EXPECT_GT(row["img_per_s"], 0);
+    if (row["threads"] == 1) stages.push_back(row["stage"]);
+  }
+  EXPECT_THAT(stages, testing::ElementsAre("read and decode", "resize (evaluation)", "augment (training)", "loader",
+                                           "upload and normalise"));
+  EXPECT_THAT(faults(written), testing::IsEmpty());
+}
+
+TEST_F(ResnetBench, TellsOfTheLayersOnStdout) {
+  const Outcome outcome =
+      run(std::string(kTiny) + "--bench train --layers --explain layer2.0.conv1 --html x.html --results-file x.json");
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("layer3.2.conv2"));
+  EXPECT_THAT(read(folder_ / "x.html"), HasSubstr("layer2.0.conv1"));
+  EXPECT_EQ(results()["layers"].size(), 1u);
+  EXPECT_THAT(faults(results()), testing::IsEmpty());
 }
 
 TEST_F(ResnetBench, RefusesAFolderThatIsNotThere) {

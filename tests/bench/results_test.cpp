@@ -4,6 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 using namespace engine;
@@ -77,6 +81,19 @@ TEST(Row, ListsTheCodesOfItsDoubts) {
   const Json row = result_row(result, {});
   EXPECT_EQ(row["status"], "doubtful");
   EXPECT_EQ(row["doubts"], "drift outliers");
+}
+
+TEST(File, KeepsTheRowsOfAnInterruptedRun) {
+  const auto file = std::filesystem::temp_directory_path() / ("engine-results-" + std::to_string(getpid()) + ".json");
+  {
+    Results results(file);
+    results.add(result_row(measured(), {}));
+  }
+  std::ifstream stream(file);
+  const Json content = Json::parse(stream);
+  std::filesystem::remove(file);
+  EXPECT_EQ(content["complete"], false);
+  EXPECT_EQ(content["rows"].size(), 1u);
 }
 
 TEST(Csv, QuotesWhatNeedsIt) {

@@ -132,6 +132,7 @@ TEST_F(Graphs, RecordNowAndRunLater) {
   EXPECT_TRUE(runtime().copy_on_device(copy.data(), data_.data(), 4, stream_).ok());
   EXPECT_TRUE(runtime().set_bytes(data_.data() + 1, 0, 4, stream_).ok());
   ASSERT_TRUE(runtime().end_capture(stream_, &graph_).ok());
+  EXPECT_EQ(runtime().graph_kernels(graph_), 1);
   value = 100;  // recorded by value
   EXPECT_EQ(data_.values(), (std::vector<float>{0, 0}));
   for (int i = 0; i < 2; ++i) ASSERT_TRUE(runtime().launch_graph(graph_, stream_).ok());
