@@ -78,19 +78,25 @@ class Reorder {
  public:
   Reorder(const memory::desc& from, const memory::desc& to) : from_(from), to_(to) {
     if (from == to) return;
-    const dnnl::reorder::primitive_desc pd(device(), from, device(), to);
+    // Winograd's filters take several times their size of scratch, once; the library would keep it for good.
+    const dnnl::reorder::primitive_desc pd(device(), from, device(), to, user_scratchpad());
+    scratch_ = pd.scratchpad_desc();
     primitive_ = dnnl::reorder(pd);
   }
   bool needed() const { return primitive_.has_value(); }
   size_t from_bytes() const { return from_.get_size(); }
   size_t to_bytes() const { return to_.get_size(); }
   void run(const void* from, void* to) const {
-    memory source(from_, device(), const_cast<void*>(from)), target(to_, device(), to);
-    primitive_->execute(stream(), source, target);
+    const Buffer scratch(scratch_.get_size());
+    std::unordered_map<int, memory> args = {{DNNL_ARG_FROM, memory(from_, device(), const_cast<void*>(from))},
+                                            {DNNL_ARG_TO, memory(to_, device(), to)}};
+    if (scratch.bytes() > 0) args.emplace(DNNL_ARG_SCRATCHPAD, memory(scratch_, device(), scratch.as()));
+    primitive_->execute(stream(), args);
+    stream().wait();
   }
 
  private:
-  memory::desc from_, to_;
+  memory::desc from_, to_, scratch_;
   std::optional<dnnl::reorder> primitive_;
 };
 
