@@ -25,9 +25,9 @@ h2{font-size:16px;margin:26px 0 8px}
 h2 small,.soft{color:var(--soft);font-weight:400;font-size:13px}
 article+article{margin-top:56px}
 dl{display:flex;flex-wrap:wrap;gap:10px;margin:18px 0 0}
-dl div{flex:1 1 130px;background:var(--card);border:1px solid var(--line);border-radius:8px;padding:9px 13px}
+dl div{flex:1 1 118px;background:var(--card);border:1px solid var(--line);border-radius:8px;padding:9px 12px}
 dt{color:var(--soft);font-size:12.5px}
-dd{margin:0;font-size:20px;font-weight:600;white-space:nowrap}
+dd{margin:0;font-size:17px;font-weight:600;white-space:nowrap}
 .doubt{background:var(--card);border:1px solid var(--dgrad);border-radius:8px;padding:9px 13px;margin:14px 0 0}
 .legend{display:flex;flex-wrap:wrap;gap:2px 18px;margin:16px 0 0;color:var(--soft);font-size:13px}
 .legend i{display:inline-block;width:11px;height:11px;border-radius:2px;margin-right:6px}
@@ -164,7 +164,7 @@ std::string report_html(const LayerReport& r) {
           escape(r.device + ": " + r.description) + "</p>\n<dl>";
   html += tile("step", text("%.2f ms", r.step_seconds * 1e3));
   html += tile("images a second", text("%.1f", static_cast<double>(r.batch) / r.step_seconds));
-  html += tile("operations", text("%.1f%% of the step", 100 * r.operations_seconds / r.step_seconds));
+  html += tile("operations / step", text("%.1f%%", 100 * r.operations_seconds / r.step_seconds));
   html += tile("between them", text("%.2f ms", r.outside_seconds * 1e3));
   html +=
       tile("floor of the step", text("%.2f ms, %.0f%%", r.floor.seconds * 1e3, 100 * r.floor.seconds / r.step_seconds));
@@ -178,8 +178,8 @@ std::string report_html(const LayerReport& r) {
       "<p class=\"legend\"><span><i class=\"fprop\"></i>forward</span><span><i class=\"dgrad\"></i>backward, "
       "data</span>"
       "<span><i class=\"wgrad\"></i>backward, weights</span><span><i class=\"other\"></i>other</span>"
-      "<span>line: the floor of these operations; the last columns are the share of the step and of the "
-      "floor</span></p>\n";
+      "<span>line: the floor of its operations. Last columns: share of the step, and floor over time; above 100% where "
+      "caches or Winograd spare what the floor counts. Each layer unfolds.</span></p>\n";
 
   std::vector<const LayerRow*> rows;
   for (const LayerRow& row : r.rows) rows.push_back(&row);

@@ -33,6 +33,9 @@ void print_header(std::FILE* out, const LayerReport& r) {
                "reached\n",
                r.ceilings.bytes_per_s * 1e-9, r.precision.c_str(), r.ceilings.flops_per_s * 1e-12, r.floor.regime,
                ms(r.floor.seconds), percent(r.floor.seconds, r.step_seconds));
+  std::fputs(
+      "%floor: the floor of an operation over its time; above 100% where caches or Winograd spare what it counts\n",
+      out);
   if (r.emulated) std::fputs("the device is emulated: none of these figures says anything about a GPU\n", out);
 }
 
