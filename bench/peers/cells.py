@@ -10,6 +10,7 @@ SETTINGS = {
     "resnet18": [(224, 16), (224, 32)],
     "resnet50": [(224, 16), (224, 32)],
 }
+GPU_SETTINGS = SETTINGS | {"resnet18": [(224, 256)], "resnet50": [(224, 256)]}
 IMAGE_SIZE = {model: settings[0][0] for model, settings in SETTINGS.items()}
 SPELLING = "MODEL[@SIZE[xBATCH]][:MODE[:PRECISION]]"
 
@@ -31,25 +32,25 @@ class Cell:
         return f"{self.model}@{self.image_size}x{self.batch} {self.mode} {self.precision}, {self.threads} thread{'s' * (self.threads > 1)}"
 
 
-def _settings_of(text, pattern):
+def _settings_of(text, pattern, known):
     """The (model, image size, batch) that MODEL[@SIZE[xBATCH]] means."""
     model, _, rest = text.partition("@")
-    if model not in SETTINGS:
-        raise UnknownCell(f"'{model}' in '{pattern}' is none of {', '.join(SETTINGS)}")
+    if model not in known:
+        raise UnknownCell(f"'{model}' in '{pattern}' is none of {', '.join(known)}")
     if not rest:
-        return [(model, size, batch) for size, batch in SETTINGS[model]]
+        return [(model, size, batch) for size, batch in known[model]]
     numbers = rest.split("x")
     if len(numbers) > 2 or not all(number.isdigit() and int(number) > 0 for number in numbers):
         raise UnknownCell(f"'{rest}' in '{pattern}' is no SIZE or SIZExBATCH, expected numbers such as 224x32")
     size = int(numbers[0])
-    batches = [int(numbers[1])] if len(numbers) == 2 else [b for s, b in SETTINGS[model] if s == size] or [SETTINGS[model][0][1]]
+    batches = [int(numbers[1])] if len(numbers) == 2 else [b for s, b in known[model] if s == size] or [known[model][0][1]]
     return [(model, size, batch) for batch in batches]
 
 
-def select(patterns, threads):
+def select(patterns, threads, known=SETTINGS):
     """Every cell that one of the patterns means, on each of the thread counts, in this order and once."""
     cells = []
-    for pattern in patterns or SETTINGS:
+    for pattern in patterns or known:
         parts = pattern.split(":")
         if len(parts) > 3:
             raise UnknownCell(f"'{pattern}' has {len(parts)} parts, expected {SPELLING}")
@@ -59,7 +60,7 @@ def select(patterns, threads):
                 raise UnknownCell(f"'{part}' in '{pattern}' is none of {', '.join(names)}")
             choices.append(names if part is None else (part,))
         for count in threads:
-            for setting in _settings_of(parts[0], pattern):
+            for setting in _settings_of(parts[0], pattern, known):
                 cells += [Cell(*setting, mode, precision, count) for mode in choices[0] for precision in choices[1]]
     return list(dict.fromkeys(cells))
 

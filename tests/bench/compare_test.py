@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench" / "peers"))
 
 import regression  # noqa: E402
 import summary  # noqa: E402
-from cells import Cell, UnknownCell, cell_of, select  # noqa: E402
+from cells import GPU_SETTINGS, Cell, UnknownCell, cell_of, select  # noqa: E402
 
 
 class Cells(unittest.TestCase):
@@ -30,6 +30,9 @@ class Cells(unittest.TestCase):
 
     def test_all_cells_are_48(self):
         self.assertEqual(len(select([], [1, 2])), 48)
+
+    def test_a_gpu_gets_batches_that_fill_it(self):
+        self.assertEqual([cell.batch for cell in select(["resnet50:train:bf16"], [2], GPU_SETTINGS)], [256])
 
     def test_a_cell_named_twice_is_measured_once(self):
         self.assertEqual(len(select(["resnet20:train:fp32", "resnet20@32x128:train:fp32"], [2])), 1)
