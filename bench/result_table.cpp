@@ -23,14 +23,11 @@ void note(std::FILE* out, const char* kind, const std::string& text) {
   std::fprintf(out, "  %s: %s\n", kind, text.c_str());
 }
 
-void print_parts(std::FILE* out, const CellResult& r) {
-  const StepParts& p = *r.parts;
+void print_parts(std::FILE* out, const StepParts& p) {
   const double sum = p.forward + p.backward + p.optimiser;
-  std::fprintf(out, "  parts: forward %.2f ms (%.0f%%), backward %.2f ms (%.0f%%), optimiser %.2f ms (%.0f%%)",
+  std::fprintf(out, "  parts: forward %.2f ms (%.0f%%), backward %.2f ms (%.0f%%), optimiser %.2f ms (%.0f%%)\n",
                1e3 * p.forward, 100 * p.forward / sum, 1e3 * p.backward, 100 * p.backward / sum, 1e3 * p.optimiser,
                100 * p.optimiser / sum);
-  if (r.data) std::fprintf(out, "; with data %.0f%% of the time waits for pictures", 100 * r.data->wait_share);
-  std::fputs("\n", out);
 }
 
 }  // namespace
@@ -72,9 +69,10 @@ void print_table_row(std::FILE* out, const CellResult& r) {
   if (r.celsius) std::fprintf(out, ", %.0f C", *r.celsius);
   std::fputs("\n", out);
   if (r.data) {
-    std::fprintf(out, "  with data: %.1f img/s through the loader, %d workers\n", r.data->img_per_s, r.data->workers);
+    std::fprintf(out, "  with data: %.1f img/s through the loader, %d workers; %.0f%% of the time waits for pictures\n",
+                 r.data->img_per_s, r.data->workers, 100 * r.data->wait_share);
   }
-  if (r.parts) print_parts(out, r);
+  if (r.parts && work.mode == Mode::train) print_parts(out, *r.parts);
   for (const auto& [reason, count] : r.fallbacks)
     note(out, ("fallback, " + std::to_string(count) + " times").c_str(), reason);
   for (const Doubt& doubt : r.doubts) note(out, "DOUBTFUL", doubt.sentence);
