@@ -104,10 +104,21 @@ void convert_layout(const Tensor& x, const Tensor& y) {
   });
 }
 
+// Zeroes `pixels` pixels of an image from `first` on.
+template <class T>
+void clear_pixels(const Tensor& x, const ChannelView& view, int64_t image, int64_t first, int64_t pixels) {
+  const bool blocked = view.stride == 16;
+  for (int64_t block = 0; block < (blocked ? view.blocks : 1); ++block)
+    std::memset(x.raw<T>() + view.offset(image, block, first), 0,
+                static_cast<size_t>(pixels * view.stride) * sizeof(T));
+}
+
 // Copies between the big tensor's strided pixels and the small one's channels [before, before + big's channels).
-// `visit(big element, small element, elements)` gets runs that are contiguous in both.
-template <class Visit>
-void for_each_run(const Tensor& big, const Tensor& small, int64_t stride, int64_t before, const Visit& visit) {
+// `visit(big element, small element, elements)` gets runs that are contiguous in both; `begin(image, row)` comes before
+// those of a row of the small tensor, so that what it zeroes is in the cache still when it is overwritten.
+template <class Begin, class Visit>
+void for_each_run(const Tensor& big, const Tensor& small, int64_t stride, int64_t before, const Begin& begin_row,
+                  const Visit& visit) {
   const ChannelView b = channel_view(big), s = channel_view(small);
   const int64_t p = small.size(1), q = small.size(2), w = big.size(2);
   parallel_for(
@@ -115,6 +126,7 @@ void for_each_run(const Tensor& big, const Tensor& small, int64_t stride, int64_
       [&](int64_t begin, int64_t end) {
         for (int64_t unit = begin; unit < end; ++unit) {
           const int64_t image = unit / p, row = unit % p;
+          begin_row(image, row);
           for (int64_t c = 0; c < b.channels;) {
             const int64_t to = c + before;
             const int64_t run = std::min({b.channels - c, 16 - c % 16, 16 - to % 16});
@@ -150,21 +162,28 @@ void CpuBackend::convert(const Tensor& x, const Tensor& y) {
 }
 
 void CpuBackend::subsample_pad(const Tensor& x, int64_t stride, int64_t before, const Tensor& y) {
-  fill(y, 0);
+  const ChannelView out = channel_view(y);
+  const int64_t q = y.size(2);
   dispatch("subsample_pad", x.dtype(), [&](auto type) {
     using T = decltype(type);
-    for_each_run(x, y, stride, before,
-                 [&](int64_t from, int64_t to, int64_t count) { copy_run(x.raw<T>() + from, y.raw<T>() + to, count); });
+    for_each_run(
+        x, y, stride, before, [&](int64_t image, int64_t row) { clear_pixels<T>(y, out, image, row * q, q); },
+        [&](int64_t from, int64_t to, int64_t count) { copy_run(x.raw<T>() + from, y.raw<T>() + to, count); });
   });
 }
 
 void CpuBackend::subsample_pad_backward(const Tensor& dy, int64_t stride, int64_t before, const Tensor& dx) {
-  fill(dx, 0);
+  const ChannelView out = channel_view(dx);
+  const int64_t h = dx.size(1), w = dx.size(2), p = dy.size(1);
   dispatch("subsample_pad_backward", dx.dtype(), [&](auto type) {
     using T = decltype(type);
-    for_each_run(dx, dy, stride, before, [&](int64_t to, int64_t from, int64_t count) {
-      copy_run(dy.raw<T>() + from, dx.raw<T>() + to, count);
-    });
+    for_each_run(
+        dx, dy, stride, before,
+        [&](int64_t image, int64_t row) {
+          const int64_t end = row + 1 == p ? h : (row + 1) * stride;  // with the rows that the stride left out
+          clear_pixels<T>(dx, out, image, row * stride * w, (end - row * stride) * w);
+        },
+        [&](int64_t to, int64_t from, int64_t count) { copy_run(dy.raw<T>() + from, dx.raw<T>() + to, count); });
   });
 }
 
