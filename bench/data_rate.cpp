@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <functional>
 #include <thread>
 
@@ -34,8 +35,8 @@ Input open_input(const std::string& path, const models::Specification& model, in
   input.config.data_path = path;
   input.config.batch_size = batch;
   input.config.train_crop_size = input.config.val_crop_size = image_size;
-  // A folder without a validation part is accepted, too; one more or less in ten makes no difference here.
-  input.data = open_dataset({.path = path, .val_split = 0.1, .cache_bytes = 0});
+  // One picture held out: a folder without a validation part is accepted, too.
+  input.data = open_dataset({.path = path, .val_split = 1, .cache_bytes = 0});
   input.facts = describe_data(input.data, input.config);
   input.config = resolve(input.config, input.facts,
                          {.image_size = model.default_image_size(), .minimum_image_size = model.minimum_image_size()});
@@ -57,20 +58,27 @@ DataRate run_steps(Loader& loader, double seconds, const std::function<int64_t()
   return rate;
 }
 
-// `work` on `threads` threads at once for about `seconds`; how often it was done in a second.
+// `work` on `threads` threads at once for about `seconds`; how often it was done in a second. Throws what it throws.
 double rate_of(int threads, double seconds, const std::function<void(int64_t)>& work) {
   work(0);
   std::atomic<int64_t> count = 0;
+  std::atomic<bool> failed = false;
+  std::exception_ptr error;
   const double start = now();
   const auto loop = [&] {
-    do work(count++);
-    while (now() < start + seconds);
+    try {
+      do work(count++);
+      while (!failed && now() < start + seconds);
+    } catch (...) {
+      if (!failed.exchange(true)) error = std::current_exception();
+    }
   };
   {
     std::vector<std::jthread> team;
     for (int i = 1; i < threads; ++i) team.emplace_back(loop);
     loop();
   }
+  if (error) std::rethrow_exception(error);
   return static_cast<double>(count) / (now() - start);
 }
 

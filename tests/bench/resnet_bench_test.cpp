@@ -198,6 +198,16 @@ TEST_F(ResnetBench, MeasuresThePipelineAlone) {
   EXPECT_THAT(faults(written), testing::IsEmpty());
 }
 
+TEST_F(ResnetBench, NamesAPictureThatCannotBeRead) {
+  for (const char* picture : {"data/a/1.jpg", "data/a/2.jpg", "data/b/1.jpg", "data/b/2.jpg"}) {
+    fs::create_directories((folder_ / picture).parent_path());
+    std::ofstream(folder_ / picture) << "no picture";
+  }
+  const Outcome outcome = run("--test-io data --device cpu --min-seconds 0.01");
+  EXPECT_EQ(outcome.exit_code, 3);
+  EXPECT_THAT(outcome.err, HasSubstr(".jpg"));
+}
+
 TEST_F(ResnetBench, TellsOfTheLayersOnStdout) {
   const Outcome outcome =
       run(std::string(kTiny) + "--bench train --layers --explain layer2.0.conv1 --html x.html --results-file x.json");
