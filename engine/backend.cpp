@@ -122,4 +122,43 @@ void Backend::conv_batch_norm_forward(const Conv2dShape& shape, const Tensor& x,
   batch_norm_forward(args);
 }
 
+void Backend::conv_batch_norm_pool_forward(const ConvBatchNorm& conv, const PoolShape& pool, const Tensor& argmax) {
+  BatchNormForward norm = conv.norm;
+  norm.y = make_tensor(norm.x.shape(), norm.x.dtype(), norm.x.device(), layout_of(norm.x));
+  norm.residual = {};
+  norm.relu = true;
+  conv_batch_norm_forward(conv.shape, conv.x, conv.w, norm);
+  max_pool_forward(pool, norm.y, conv.norm.y, argmax);
+}
+
+// The ReLU let pass what won a window with a value above 0: behind the pool this is the same mask, on fewer pixels.
+void Backend::batch_norm_pool_backward(const BatchNormBackward& args, const PoolShape& pool, const Tensor& argmax) {
+  const auto like = [](const Tensor& x) { return make_tensor(x.shape(), x.dtype(), x.device(), layout_of(x)); };
+  const Tensor masked = like(args.dy);
+  BatchNormBackward inner = args;
+  inner.y = {};
+  inner.dy = like(args.x);
+  relu_backward(args.dy, args.y, masked);
+  max_pool_backward(pool, masked, argmax, inner.dy);
+  batch_norm_backward(inner);
+}
+
+void Backend::conv_batch_norm_join_forward(const ConvBatchNorm& main, const ConvBatchNorm& shortcut) {
+  BatchNormForward projection = shortcut.norm, joined = main.norm;
+  projection.y = joined.residual = main.norm.y;
+  projection.residual = {};
+  projection.relu = false;
+  conv_batch_norm_forward(shortcut.shape, shortcut.x, shortcut.w, projection);
+  conv_batch_norm_forward(main.shape, main.x, main.w, joined);
+}
+
+void Backend::batch_norm_join_backward(const BatchNormBackward& main, const BatchNormBackward& shortcut) {
+  BatchNormBackward joined = main, projection = shortcut;
+  joined.dresidual = make_tensor(main.dy.shape(), main.dy.dtype(), main.dy.device(), layout_of(main.dy));
+  batch_norm_backward(joined);
+  projection.dy = joined.dresidual;
+  projection.y = {};
+  batch_norm_backward(projection);
+}
+
 }  // namespace engine

@@ -56,6 +56,14 @@ struct BatchNormBackward {
   Tensor dresidual;      // out, optional, like dy: dy behind the ReLU; may alias dy (then dx may not)
 };
 
+// A convolution whose result `norm` normalises by its statistics: norm.x gets that result. Which other members of
+// `norm` count is said where it is taken.
+struct ConvBatchNorm {
+  Conv2dShape shape;
+  Tensor x, w;
+  BatchNormForward norm;
+};
+
 struct ConvInference {  // y = act(conv(x, w) * scale + shift + residual), scale = gamma / sqrt(running_var + eps)
   Conv2dShape shape;
   Tensor x, w, bias;  // bias [K] optional
@@ -154,6 +162,16 @@ class Backend {
   // epilogue overrides it.
   virtual void conv_batch_norm_forward(const Conv2dShape& shape, const Tensor& x, const Tensor& w,
                                        const BatchNormForward& args);
+  // conv_batch_norm_forward in training, then ReLU and max-pool: norm.y and argmax have the pooled shape, norm.residual
+  // is not looked at. What lies between exists only here, where a backend does not know better.
+  virtual void conv_batch_norm_pool_forward(const ConvBatchNorm& conv, const PoolShape& pool, const Tensor& argmax);
+  // args.dy, args.y and argmax have the pooled shape; dx may alias x. There is no dresidual.
+  virtual void batch_norm_pool_backward(const BatchNormBackward& args, const PoolShape& pool, const Tensor& argmax);
+  // The end of a block with a projection, in training: y = act(bn(conv(main)) + bn(conv(shortcut))), with y and relu of
+  // main.norm; y, relu and residual of shortcut.norm are not looked at, nor is main.norm.residual.
+  virtual void conv_batch_norm_join_forward(const ConvBatchNorm& main, const ConvBatchNorm& shortcut);
+  // Both have the same dy and y; dx may alias x. There is no dresidual.
+  virtual void batch_norm_join_backward(const BatchNormBackward& main, const BatchNormBackward& shortcut);
 
   // --- pooling ---
   virtual void max_pool_forward(

@@ -80,17 +80,17 @@ Tensor Block::operator()(const Tensor& x) {
     case identity:
       shortcut = x;
       break;
-    case projection:
-      shortcut = conv_bn_relu(x, downsample_conv, downsample_bn, {.relu = false});
+    case projection:  // joined below
       break;
     case subsample:
       shortcut = subsample_pad(x, {.stride = spec.stride, .channels = spec.out_channels});
       break;
   }
   Tensor y = conv_bn_relu(x, conv1, bn1);
-  if (spec.kind == BlockKind::basic) return conv_bn_relu(y, conv2, bn2, {.residual = shortcut});
-  y = conv_bn_relu(y, conv2, bn2);
-  return conv_bn_relu(y, conv3, bn3, {.residual = shortcut});
+  if (spec.kind == BlockKind::bottleneck) y = conv_bn_relu(y, conv2, bn2);
+  const ConvBn last = spec.kind == BlockKind::bottleneck ? ConvBn{y, conv3, bn3} : ConvBn{y, conv2, bn2};
+  if (spec.shortcut == projection) return conv_bn_join(last, {x, downsample_conv, downsample_bn});
+  return conv_bn_relu(y, last.conv, last.bn, {.residual = shortcut});
 }
 
 void Block::visit(ModuleVisitor& visitor) {
@@ -153,8 +153,9 @@ Tensor ResNet::operator()(const Tensor& images) {
   check(std::min(images.size(1), images.size(2)) >= specification_.minimum_image_size(), specification_.name,
         ": the images are ", images.size(1), "x", images.size(2), ", expected at least ",
         specification_.minimum_image_size(), "x", specification_.minimum_image_size());
-  Tensor x = conv_bn_relu(images, conv1, bn1);
-  if (!specification_.for_small_images()) x = max_pool2d(x, {.window = 3, .stride = 2, .padding = 1});
+  Tensor x = specification_.for_small_images()
+                 ? conv_bn_relu(images, conv1, bn1)
+                 : conv_bn_relu_max_pool({images, conv1, bn1}, {.window = 3, .stride = 2, .padding = 1});
   for (std::vector<Block>& layer : layers) {
     for (Block& block : layer) x = block(x);
   }

@@ -62,6 +62,10 @@ class CudaBackend final : public Backend {
   void batch_norm_backward(const BatchNormBackward& args) override;
   void conv_batch_norm_forward(const Conv2dShape& shape, const Tensor& x, const Tensor& w,
                                const BatchNormForward& args) override;
+  void conv_batch_norm_pool_forward(const ConvBatchNorm& conv, const PoolShape& pool, const Tensor& argmax) override;
+  void batch_norm_pool_backward(const BatchNormBackward& args, const PoolShape& pool, const Tensor& argmax) override;
+  void conv_batch_norm_join_forward(const ConvBatchNorm& main, const ConvBatchNorm& shortcut) override;
+  void batch_norm_join_backward(const BatchNormBackward& main, const BatchNormBackward& shortcut) override;
 
   void max_pool_forward(const PoolShape& pool, const Tensor& x, const Tensor& y, const Tensor& argmax) override;
   void max_pool_backward(const PoolShape& pool, const Tensor& dy, const Tensor& argmax, const Tensor& dx) override;
@@ -92,6 +96,7 @@ class CudaBackend final : public Backend {
   const kernels::Kernels& kernels() const { return context_.kernels(); }
   Stream stream() const { return context_.stream(); }
   Scratch scratch(size_t bytes) { return {allocator_, bytes}; }
+  Scratch scratch_floats(int64_t count) { return scratch(static_cast<size_t>(count) * sizeof(float)); }
 
   // The filter or matrix in the type of the activations: itself, or a rounded copy that is kept beside it.
   const void* in_type(const Tensor& w, DType dtype);
@@ -110,8 +115,14 @@ class CudaBackend final : public Backend {
   const T* on_device(DeviceTable<T>& table, std::vector<T> content);
   // mean and M2 of the rows of x, into `partials` of batch_norm_parts().
   void statistics(const Tensor& x, float* partials);
-  // What both forms of the forward pass do once there are partial statistics (null in inference).
-  void normalize(const BatchNormForward& args, float* partials, const kernels::RowParts& parts);
+  // What the forward pass multiplies by and adds, scale and shift [2][C], from partial statistics (null in inference).
+  void finalize(const BatchNormForward& args, float* partials, const kernels::RowParts& parts, float* factors);
+  // The same of a convolution that it runs.
+  void convolve(const ConvBatchNorm& conv, float* factors);
+  void normalize(const BatchNormForward& args, const float* factors);
+  // The coefficients a, b, c [3][C] of the backward pass, dgamma and dbeta, from partial sums.
+  void finalize_backward(const BatchNormBackward& args, float* partials, const kernels::RowParts& parts,
+                         float* coefficients);
 
   Context context_;
   Allocator allocator_;
@@ -132,6 +143,17 @@ kernels::DataType data_type(const char* op, const Tensor& x);
 inline int64_t rows_of(const Tensor& x) {
   const int64_t channels = x.size(x.shape().rank() - 1);
   return channels > 0 ? x.numel() / channels : 0;
+}
+
+// `big` is the tensor with the shape of the windows' input.
+inline kernels::Pool2dShape pool_shape(const PoolShape& pool, const Tensor& big) {
+  return {.n = big.size(0),
+          .h = big.size(1),
+          .w = big.size(2),
+          .c = big.size(3),
+          .window = pool.window,
+          .stride = pool.stride,
+          .padding = pool.padding};
 }
 
 template <class T = float>

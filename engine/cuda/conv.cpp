@@ -110,13 +110,13 @@ void CudaBackend::conv_inference(const ConvInference& args) {
              false, may_measure() && !in_place, run);
 }
 
-void CudaBackend::conv_batch_norm_forward(const Conv2dShape& shape, const Tensor& x, const Tensor& w,
-                                          const BatchNormForward& args) {
-  const Range range(context_, "conv_batch_norm_forward");
-  const kernels::DataType type = data_type("conv_bn_relu", x);
-  const void* filter = in_type(w, x.dtype());
+void CudaBackend::convolve(const ConvBatchNorm& conv, float* factors) {
+  const Conv2dShape& shape = conv.shape;
+  const Tensor& y = conv.norm.x;
+  const kernels::DataType type = data_type("conv_bn_relu", conv.x);
+  const void* filter = in_type(conv.w, conv.x.dtype());
   const kernels::RowParts in_epilogue = kernels().conv_fprop_parts(shape, type),
-                          in_own_pass = kernels().batch_norm_parts(rows_of(args.x), shape.k);
+                          in_own_pass = kernels().batch_norm_parts(rows_of(y), shape.k);
   const Scratch partials = scratch(std::max(in_epilogue.bytes(shape.k), in_own_pass.bytes(shape.k)));
   kernels::RowParts parts = in_epilogue;
   plans_.run({.shape = shape, .type = type, .direction = ConvDirection::forward}, true, may_measure(),
@@ -125,15 +125,23 @@ void CudaBackend::conv_batch_norm_forward(const Conv2dShape& shape, const Tensor
                if (library == nullptr)
                  return context_.check_launch("conv_bn_relu", kernels().conv_fprop({.shape = shape,
                                                                                     .type = type,
-                                                                                    .x = x.raw(),
+                                                                                    .x = conv.x.raw(),
                                                                                     .w = filter,
-                                                                                    .y = args.x.raw(),
+                                                                                    .y = y.raw(),
                                                                                     .partials = partials.as<float>()},
                                                                                    stream()));
-               run_library("conv_bn_relu", library, {.x = x.raw(), .w = const_cast<void*>(filter), .y = args.x.raw()});
-               statistics(args.x, partials.as<float>());
+               run_library("conv_bn_relu", library, {.x = conv.x.raw(), .w = const_cast<void*>(filter), .y = y.raw()});
+               statistics(y, partials.as<float>());
              });
-  normalize(args, partials.as<float>(), parts);
+  finalize(conv.norm, partials.as<float>(), parts, factors);
+}
+
+void CudaBackend::conv_batch_norm_forward(const Conv2dShape& shape, const Tensor& x, const Tensor& w,
+                                          const BatchNormForward& args) {
+  const Range range(context_, "conv_batch_norm_forward");
+  const Scratch factors = scratch_floats(2 * shape.k);
+  convolve({.shape = shape, .x = x, .w = w, .norm = args}, factors.as<float>());
+  normalize(args, factors.as<float>());
 }
 
 }  // namespace engine::cuda

@@ -2,12 +2,10 @@
 
 namespace engine::cuda {
 
-void CudaBackend::normalize(const BatchNormForward& args, float* partials, const kernels::RowParts& parts) {
-  const int64_t channels = args.x.size(3), rows = rows_of(args.x);
-  const Scratch factors = scratch(static_cast<size_t>(2 * channels) * sizeof(float));
-  float* const scale = factors.as<float>();
-  float* const shift = scale + channels;
-  context_.check_launch("batch_norm", kernels().batch_norm_finalize({.rows = rows,
+void CudaBackend::finalize(const BatchNormForward& args, float* partials, const kernels::RowParts& parts,
+                           float* factors) {
+  const int64_t channels = args.x.size(3);
+  context_.check_launch("batch_norm", kernels().batch_norm_finalize({.rows = rows_of(args.x),
                                                                      .channels = channels,
                                                                      .partials = partials,
                                                                      .parts = parts,
@@ -20,15 +18,19 @@ void CudaBackend::normalize(const BatchNormForward& args, float* partials, const
                                                                      .running_var = args.running_var.raw<float>(),
                                                                      .mean = args.mean.raw<float>(),
                                                                      .rstd = args.rstd.raw<float>(),
-                                                                     .scale = scale,
-                                                                     .shift = shift},
+                                                                     .scale = factors,
+                                                                     .shift = factors + channels},
                                                                     stream()));
+}
+
+void CudaBackend::normalize(const BatchNormForward& args, const float* factors) {
+  const int64_t channels = args.x.size(3);
   context_.check_launch("batch_norm", kernels().batch_norm_normalize({.type = data_type("batch_norm", args.x),
-                                                                      .rows = rows,
+                                                                      .rows = rows_of(args.x),
                                                                       .channels = channels,
                                                                       .x = args.x.raw(),
-                                                                      .scale = scale,
-                                                                      .shift = shift,
+                                                                      .scale = factors,
+                                                                      .shift = factors + channels,
                                                                       .residual = pointer_or_null<void>(args.residual),
                                                                       .relu = args.relu,
                                                                       .y = args.y.raw()},
@@ -46,12 +48,36 @@ void CudaBackend::statistics(const Tensor& x, float* partials) {
 
 void CudaBackend::batch_norm_forward(const BatchNormForward& args) {
   const Range range(context_, "batch_norm_forward");
-  if (!args.training) return normalize(args, nullptr, {});
   const int64_t channels = args.x.size(3);
-  const kernels::RowParts parts = kernels().batch_norm_parts(rows_of(args.x), channels);
-  const Scratch partials = scratch(parts.bytes(channels));
-  statistics(args.x, partials.as<float>());
-  normalize(args, partials.as<float>(), parts);
+  const Scratch factors = scratch_floats(2 * channels);
+  if (args.training) {
+    const kernels::RowParts parts = kernels().batch_norm_parts(rows_of(args.x), channels);
+    const Scratch partials = scratch(parts.bytes(channels));
+    statistics(args.x, partials.as<float>());
+    finalize(args, partials.as<float>(), parts, factors.as<float>());
+  } else {
+    finalize(args, nullptr, {}, factors.as<float>());
+  }
+  normalize(args, factors.as<float>());
+}
+
+void CudaBackend::finalize_backward(const BatchNormBackward& args, float* partials, const kernels::RowParts& parts,
+                                    float* coefficients) {
+  const int64_t channels = args.x.size(3);
+  context_.check_launch("batch_norm_backward",
+                        kernels().batch_norm_backward_finalize({.rows = rows_of(args.x),
+                                                                .channels = channels,
+                                                                .partials = partials,
+                                                                .parts = parts,
+                                                                .gamma = args.gamma.raw<float>(),
+                                                                .rstd = args.rstd.raw<float>(),
+                                                                .training = args.training,
+                                                                .dgamma = args.dgamma.raw<float>(),
+                                                                .dbeta = args.dbeta.raw<float>(),
+                                                                .a = coefficients,
+                                                                .b = coefficients + channels,
+                                                                .c = coefficients + 2 * channels},
+                                                               stream()));
 }
 
 void CudaBackend::batch_norm_backward(const BatchNormBackward& args) {
@@ -59,11 +85,8 @@ void CudaBackend::batch_norm_backward(const BatchNormBackward& args) {
   const kernels::DataType type = data_type("batch_norm_backward", args.x);
   const int64_t channels = args.x.size(3), rows = rows_of(args.x);
   const kernels::RowParts parts = kernels().batch_norm_parts(rows, channels);
-  const Scratch partials = scratch(parts.bytes(channels));
-  const Scratch coefficients = scratch(static_cast<size_t>(3 * channels) * sizeof(float));
-  float* const a = coefficients.as<float>();
-  float* const b = a + channels;
-  float* const c = b + channels;
+  const Scratch partials = scratch(parts.bytes(channels)), coefficients = scratch_floats(3 * channels);
+  const float* const a = coefficients.as<float>();
   context_.check_launch("batch_norm_backward",
                         kernels().batch_norm_backward_reduce({.type = type,
                                                               .rows = rows,
@@ -75,20 +98,7 @@ void CudaBackend::batch_norm_backward(const BatchNormBackward& args) {
                                                               .partials = partials.as<float>(),
                                                               .dresidual = pointer_or_null<void>(args.dresidual)},
                                                              stream()));
-  context_.check_launch("batch_norm_backward",
-                        kernels().batch_norm_backward_finalize({.rows = rows,
-                                                                .channels = channels,
-                                                                .partials = partials.as<float>(),
-                                                                .parts = parts,
-                                                                .gamma = args.gamma.raw<float>(),
-                                                                .rstd = args.rstd.raw<float>(),
-                                                                .training = args.training,
-                                                                .dgamma = args.dgamma.raw<float>(),
-                                                                .dbeta = args.dbeta.raw<float>(),
-                                                                .a = a,
-                                                                .b = b,
-                                                                .c = c},
-                                                               stream()));
+  finalize_backward(args, partials.as<float>(), parts, coefficients.as<float>());
   // The masked gradient is in dresidual already if somebody asked for it.
   const bool masked = args.dresidual.defined();
   context_.check_launch("batch_norm_backward",
@@ -100,8 +110,8 @@ void CudaBackend::batch_norm_backward(const BatchNormBackward& args) {
                                                              .x = args.x.raw(),
                                                              .mean = args.mean.raw<float>(),
                                                              .a = a,
-                                                             .b = b,
-                                                             .c = c,
+                                                             .b = a + channels,
+                                                             .c = a + 2 * channels,
                                                              .dx = args.dx.raw()},
                                                             stream()));
 }

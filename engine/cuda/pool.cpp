@@ -3,17 +3,6 @@
 namespace engine::cuda {
 namespace {
 
-// `big` is the tensor with the shape of the windows' input.
-kernels::Pool2dShape pool_shape(const PoolShape& pool, const Tensor& big) {
-  return {.n = big.size(0),
-          .h = big.size(1),
-          .w = big.size(2),
-          .c = big.size(3),
-          .window = pool.window,
-          .stride = pool.stride,
-          .padding = pool.padding};
-}
-
 int64_t pixels_of(const Tensor& x) {
   return x.size(1) * x.size(2);
 }

@@ -86,15 +86,35 @@ void Linear::visit(ModuleVisitor& visitor) {
   visitor.parameter("bias", bias, ParameterKind::bias);
 }
 
+namespace {
+
+ConvBnOptions options_of(const Conv2d& conv, BatchNorm2d& bn) {
+  return {.stride = conv.spec.stride,
+          .padding = conv.spec.padding,
+          .groups = conv.spec.groups,
+          .bias = conv.bias,
+          .training = bn.count_batch()};
+}
+
+ConvBnBranch branch(const ConvBn& part) {
+  return {.x = part.x, .w = part.conv.weight, .bn = part.bn.bn, .options = options_of(part.conv, part.bn)};
+}
+
+}  // namespace
+
 Tensor conv_bn_relu(const Tensor& x, const Conv2d& conv, BatchNorm2d& bn, const FusionOptions& options) {
-  return conv_bn_relu(x, conv.weight, bn.bn,
-                      {.stride = conv.spec.stride,
-                       .padding = conv.spec.padding,
-                       .groups = conv.spec.groups,
-                       .bias = conv.bias,
-                       .residual = options.residual,
-                       .relu = options.relu,
-                       .training = bn.count_batch()});
+  ConvBnOptions all = options_of(conv, bn);
+  all.residual = options.residual;
+  all.relu = options.relu;
+  return conv_bn_relu(x, conv.weight, bn.bn, all);
+}
+
+Tensor conv_bn_relu_max_pool(const ConvBn& stem, const Pool2dOptions& pool) {
+  return conv_bn_relu_max_pool(stem.x, stem.conv.weight, stem.bn.bn, options_of(stem.conv, stem.bn), pool);
+}
+
+Tensor conv_bn_join(const ConvBn& main, const ConvBn& shortcut) {
+  return conv_bn_join(branch(main), branch(shortcut));
 }
 
 }  // namespace engine

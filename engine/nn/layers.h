@@ -59,7 +59,18 @@ struct FusionOptions {
   bool relu = true;
 };
 
+// A convolution with its normalisation, applied to x.
+struct ConvBn {
+  const Tensor& x;
+  const Conv2d& conv;
+  BatchNorm2d& bn;
+};
+
 // relu(bn(conv(x)) + residual) as one operation; the convolution's own bias is folded.
 Tensor conv_bn_relu(const Tensor& x, const Conv2d& conv, BatchNorm2d& bn, const FusionOptions& options = {});
+// max_pool2d(relu(bn(conv(x)))) as one operation.
+Tensor conv_bn_relu_max_pool(const ConvBn& stem, const Pool2dOptions& pool);
+// relu(bn(conv(x)) of main + that of shortcut) as one operation.
+Tensor conv_bn_join(const ConvBn& main, const ConvBn& shortcut);
 
 }  // namespace engine

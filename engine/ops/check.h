@@ -1,8 +1,10 @@
 #pragma once
-// What several ops check in the same words, and the batch-norm backward that two ops share. Private to engine/ops.
+// What several ops check in the same words, and the backward passes that they share. Private to engine/ops.
 #include "engine/backend.h"
 #include "engine/error.h"
+#include "engine/ops/conv.h"
 #include "engine/ops/norm.h"
+#include "engine/ops/pool.h"
 #include "engine/tensor.h"
 
 namespace engine {
@@ -43,6 +45,20 @@ inline void check_residual(const char* op, const Tensor& residual, const Shape& 
   check(residual.dtype() == x.dtype() && residual.device() == x.device(), op, ": the residual holds ", residual.dtype(),
         " on ", residual.device(), ", but x holds ", x.dtype(), " on ", x.device());
 }
+
+// The convolution of x with w; `bias` may be undefined.
+Conv2dShape check_conv(const char* op, const Tensor& x, const Tensor& w, const Tensor& bias,
+                       const Conv2dOptions& options);
+
+// What pooling makes of an image of this shape.
+Shape check_pool(const char* op, const Shape& x, const Pool2dOptions& options);
+
+struct ConvGradients {
+  Tensor dx, dw, dbias;
+};
+// The gradients that are wanted; dy in any layout.
+ConvGradients conv_gradients(const Conv2dShape& shape, const Tensor& x, const Tensor& w, const Tensor& dy, bool want_dx,
+                             bool want_dw, bool want_dbias);
 
 // Gradients of x, gamma, beta and the residual (undefined without one). If args.dx is set the gradient of x goes there.
 Tensors batch_norm_gradients(BatchNormBackward args, bool has_residual);

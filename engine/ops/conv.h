@@ -1,5 +1,6 @@
 #pragma once
 #include "engine/ops/norm.h"
+#include "engine/ops/pool.h"
 #include "engine/tensor.h"
 
 namespace engine {
@@ -30,5 +31,21 @@ struct ConvBnOptions {
 // running_mean, and its gradient is exactly zero. Otherwise (running statistics), without gradients, it is one fused
 // convolution. Saved for backward: x, w, the convolution's result, mean, rstd and, with a ReLU, the result itself.
 Tensor conv_bn_relu(const Tensor& x, const Tensor& w, const BatchNormState& bn, const ConvBnOptions& options = {});
+
+// max_pool2d(conv_bn_relu(x, w, bn, options), pool) as one node of the tape, which saves the pooled result instead of
+// the one before. `options` with ReLU and without residual.
+Tensor conv_bn_relu_max_pool(const Tensor& x, const Tensor& w, const BatchNormState& bn, const ConvBnOptions& options,
+                             Pool2dOptions pool);
+
+// One branch of conv_bn_join: the tensors of a conv_bn_relu without residual.
+struct ConvBnBranch {
+  Tensor x, w;
+  const BatchNormState& bn;
+  ConvBnOptions options;
+};
+
+// relu(batch_norm(conv2d(main)) + batch_norm(conv2d(shortcut))) as one node of the tape: the end of a residual block
+// whose shortcut is a projection. ReLU and training are those of main.options.
+Tensor conv_bn_join(const ConvBnBranch& main, const ConvBnBranch& shortcut);
 
 }  // namespace engine

@@ -6,18 +6,22 @@
 #include "engine/ops/check.h"
 
 namespace engine {
+
+Shape check_pool(const char* op, const Shape& x, const Pool2dOptions& options) {
+  check(options.window >= 1 && options.stride >= 1 && options.padding >= 0 && options.padding <= options.window / 2, op,
+        ": window=", options.window, ", stride=", options.stride, ", padding=", options.padding,
+        ", expected window and stride >= 1, 0 <= padding <= window/2");
+  const int64_t h = x[1] + 2 * options.padding - options.window, w = x[2] + 2 * options.padding - options.window;
+  check(h >= 0 && w >= 0, op, ": x ", x, " is smaller than the window ", options.window, "x", options.window,
+        "; use a larger image");
+  return {x[0], h / options.stride + 1, w / options.stride + 1, x[3]};
+}
+
 namespace {
 
 Shape pooled_shape(const char* op, const Tensor& x, const Pool2dOptions& options) {
   check_image(op, x);
-  check(options.window >= 1 && options.stride >= 1 && options.padding >= 0 && options.padding <= options.window / 2, op,
-        ": window=", options.window, ", stride=", options.stride, ", padding=", options.padding,
-        ", expected window and stride >= 1, 0 <= padding <= window/2");
-  const int64_t h = x.size(1) + 2 * options.padding - options.window,
-                w = x.size(2) + 2 * options.padding - options.window;
-  check(h >= 0 && w >= 0, op, ": x ", x.shape(), " is smaller than the window ", options.window, "x", options.window,
-        "; use a larger image");
-  return {x.size(0), h / options.stride + 1, w / options.stride + 1, x.size(3)};
+  return check_pool(op, x.shape(), options);
 }
 
 PoolShape pool_shape(const Pool2dOptions& options) {
