@@ -59,6 +59,23 @@ OpCost conv_batch_norm_cost(const Conv2dShape& shape, const BatchNormForward& ar
   return {conv.flops, conv.read + bytes(args.x) + bytes(args.residual), conv.written + bytes(args.y)};
 }
 
+OpCost conv_batch_norm_join_cost(const ConvBatchNorm& main, const ConvBatchNorm& shortcut) {
+  const OpCost first = conv_cost(main.shape, main.x.dtype(), ConvPass::forward),
+               second = conv_cost(shortcut.shape, shortcut.x.dtype(), ConvPass::forward);
+  return {first.flops + second.flops, first.read + second.read + bytes(main.norm.x) + bytes(shortcut.norm.x),
+          first.written + second.written + bytes(main.norm.y)};
+}
+
+OpCost batch_norm_join_backward_cost(const BatchNormBackward& main, const BatchNormBackward& shortcut) {
+  return {.read = 2 * (bytes(main.dy) + bytes(main.y) + bytes(main.x) + bytes(shortcut.x)),
+          .written = bytes(main.dx) + bytes(shortcut.dx)};
+}
+
+OpCost batch_norm_pool_backward_cost(const BatchNormBackward& args, const Tensor& argmax) {
+  const double pooled = bytes(args.dy) + bytes(args.y) + bytes(argmax);
+  return {.read = 2 * pooled + bytes(args.dy) + bytes(args.x), .written = bytes(args.dx)};
+}
+
 OpCost linear_cost(const Tensor& x, const Tensor& w, const Tensor& y) {
   const double weights = static_cast<double>(w.numel()) * static_cast<double>(size_of(x.dtype()));
   return {2 * static_cast<double>(x.size(0) * w.numel()), bytes(x) + weights, bytes(y)};

@@ -20,6 +20,12 @@ OpCost batch_norm_cost(const BatchNormBackward& args);
 // Where the statistics are taken in the convolution's epilogue.
 OpCost conv_batch_norm_cost(const Conv2dShape& shape, const BatchNormForward& args);
 
+// With both convolutions of a block's end.
+OpCost conv_batch_norm_join_cost(const ConvBatchNorm& main, const ConvBatchNorm& shortcut);
+OpCost batch_norm_join_backward_cost(const BatchNormBackward& main, const BatchNormBackward& shortcut);
+// Pooled: dy and y. The sums' pass needs as many pixels of x as there are windows.
+OpCost batch_norm_pool_backward_cost(const BatchNormBackward& args, const Tensor& argmax);
+
 OpCost linear_cost(const Tensor& x, const Tensor& w, const Tensor& y);
 OpCost linear_backward_cost(const Tensor& x, const Tensor& w, const Tensor& dy, const Tensor& dx, const Tensor& dw,
                             const Tensor& dbias);

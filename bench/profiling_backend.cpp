@@ -8,52 +8,17 @@
 namespace engine::bench {
 namespace {
 
-// "56x56x64" of [N,56,56,64]; "1000" of [N,1000].
+std::string from_to(const Tensor& x, const Tensor& y) {
+  return image_text(x) + " -> " + image_text(y);
+}
+
+}  // namespace
+
 std::string image_text(const Tensor& x) {
   std::ostringstream text;
   for (int axis = 1; axis < x.shape().rank(); ++axis) text << (axis > 1 ? "x" : "") << x.size(axis);
   return text.str();
 }
-
-std::string conv_text(const Conv2dShape& s) {
-  std::ostringstream text;
-  text << s.h << 'x' << s.w << 'x' << s.c << " -> " << s.p() << 'x' << s.q() << 'x' << s.k << "  " << s.r << 'x' << s.s;
-  if (s.stride > 1) text << '/' << s.stride;
-  if (s.groups > 1) text << " groups " << s.groups;
-  return text.str();
-}
-
-std::string from_to(const Tensor& x, const Tensor& y) {
-  return image_text(x) + " -> " + image_text(y);
-}
-
-ConvolutionCase training_case(cpu::ConvDirection direction, const Conv2dShape& shape, const Tensor& x, const Tensor& y,
-                              bool bias = false, bool statistics = false) {
-  return {.problem = {.direction = direction,
-                      .shape = shape,
-                      .dtype = x.dtype(),
-                      .x = layout_of(x),
-                      .y = layout_of(y),
-                      .bias = bias},
-          .statistics = statistics};
-}
-
-ConvolutionCase inference_case(const ConvInference& args, Device device) {
-  const bool in_place = args.residual.defined() && args.residual.raw() == args.y.raw();
-  const bool cpu = device.type == DeviceType::cpu;
-  return {.problem = {.direction = cpu::ConvDirection::inference,
-                      .shape = args.shape,
-                      .dtype = args.x.dtype(),
-                      .x = layout_of(args.x),
-                      .y = layout_of(args.y),
-                      .bias = cpu || args.bias.defined(),  // the CPU folds the batch normalisation into one
-                      .relu = args.relu,
-                      .residual = in_place                  ? cpu::Residual::in_place
-                                  : args.residual.defined() ? cpu::Residual::separate
-                                                            : cpu::Residual::none}};
-}
-
-}  // namespace
 
 std::string kind_of(const OpCall& call) {
   return call.direction.empty() ? call.op : call.op + " " + call.direction;
@@ -90,32 +55,13 @@ TimedStep ProfilingBackend::end_step() {
   return step;
 }
 
-template <class Describe, class Run>
-void ProfilingBackend::timed(const char* op, const Describe& describe, const Run& run) {
-  if (!on_ || inside_) return run();
-  if (learning_) {
-    calls_.push_back(describe());
-    OpCall& call = calls_.back();
-    call.op = op;
-    if (call.layer.empty())
-      call.layer = neighbour();
-    else
-      last_layer_ = call.layer;
-  } else if (count_ >= calls_.size() || calls_[count_].op != op) {
-    changed_ = true;
-  }
-  ++count_;
-  struct Inside {
-    bool& flag;
-    explicit Inside(bool& f) : flag(f) { flag = true; }
-    ~Inside() { flag = false; }
-  };
-  timeline_->mark();
-  {
-    const Inside inside(inside_);
-    run();
-  }
-  timeline_->mark();
+void ProfilingBackend::begin_call(const char* op, OpCall call) {
+  call.op = op;
+  if (call.layer.empty())
+    call.layer = neighbour();
+  else
+    last_layer_ = call.layer;
+  calls_.push_back(std::move(call));
 }
 
 template <class Run>
@@ -241,106 +187,6 @@ void ProfilingBackend::subsample_pad_backward(const Tensor& dy, int64_t stride, 
                   .cost = {0, kept, static_cast<double>(dx.bytes())}};
   };
   timed("subsample_pad", describe, [&] { inner_.subsample_pad_backward(dy, stride, before, dx); });
-}
-
-// --- convolution ---
-
-void ProfilingBackend::conv_forward(const Conv2dShape& shape, const Tensor& x, const Tensor& w, const Tensor& bias,
-                                    const Tensor& y) {
-  const auto describe = [&] {
-    const std::string layer = layer_of(w);
-    read_[{&x.storage(), shape.k, shape.r}] = layer;
-    return OpCall{.layer = layer,
-                  .direction = "fprop",
-                  .shape = conv_text(shape),
-                  .dtype = x.dtype(),
-                  .cost = conv_cost(shape, x.dtype(), ConvPass::forward),
-                  .convolution = training_case(cpu::ConvDirection::forward, shape, x, y, bias.defined())};
-  };
-  timed("conv", describe, [&] { inner_.conv_forward(shape, x, w, bias, y); });
-}
-
-void ProfilingBackend::conv_backward_data(const Conv2dShape& shape, const Tensor& dy, const Tensor& w,
-                                          const Tensor& dx) {
-  const auto describe = [&] {
-    return OpCall{.layer = layer_of(w),
-                  .direction = "dgrad",
-                  .shape = conv_text(shape),
-                  .dtype = dy.dtype(),
-                  .cost = conv_cost(shape, dy.dtype(), ConvPass::backward_data),
-                  .convolution = training_case(cpu::ConvDirection::backward_data, shape, dx, dy)};
-  };
-  timed("conv", describe, [&] { inner_.conv_backward_data(shape, dy, w, dx); });
-}
-
-void ProfilingBackend::conv_backward_weights(const Conv2dShape& shape, const Tensor& x, const Tensor& dy,
-                                             const Tensor& dw, const Tensor& dbias) {
-  const auto describe = [&] {
-    // No parameter among the operands, but the forward pass read the same x.
-    const auto forward = read_.find({&x.storage(), shape.k, shape.r});
-    return OpCall{.layer = forward != read_.end() ? forward->second : std::string(),
-                  .direction = "wgrad",
-                  .shape = conv_text(shape),
-                  .dtype = x.dtype(),
-                  .cost = conv_cost(shape, x.dtype(), ConvPass::backward_weights),
-                  .convolution = training_case(cpu::ConvDirection::backward_weights, shape, x, dy)};
-  };
-  timed("conv", describe, [&] { inner_.conv_backward_weights(shape, x, dy, dw, dbias); });
-}
-
-void ProfilingBackend::conv_inference(const ConvInference& args) {
-  const auto describe = [&] {
-    return OpCall{
-        .layer = layer_of(args.w),
-        .direction = "fprop",
-        .shape = conv_text(args.shape) + (args.residual.defined() ? " +add" : "") + (args.relu ? " +relu" : ""),
-        .dtype = args.x.dtype(),
-        .cost = conv_inference_cost(args),
-        .convolution = inference_case(args, device_)};
-  };
-  timed("conv+bn", describe, [&] { inner_.conv_inference(args); });
-}
-
-// --- normalisation ---
-
-void ProfilingBackend::batch_norm_forward(const BatchNormForward& args) {
-  const auto describe = [&] {
-    return OpCall{.layer = layer_of(args.gamma),
-                  .direction = "forward",
-                  .shape = image_text(args.x) + (args.residual.defined() ? " +add" : "") + (args.relu ? " +relu" : ""),
-                  .dtype = args.x.dtype(),
-                  .cost = batch_norm_cost(args)};
-  };
-  timed("batch_norm", describe, [&] { inner_.batch_norm_forward(args); });
-}
-
-void ProfilingBackend::batch_norm_backward(const BatchNormBackward& args) {
-  const auto describe = [&] {
-    return OpCall{
-        .layer = layer_of(args.gamma),
-        .direction = "backward",
-        .shape = image_text(args.x) + (args.dresidual.defined() ? " +add" : "") + (args.y.defined() ? " +relu" : ""),
-        .dtype = args.x.dtype(),
-        .cost = batch_norm_cost(args)};
-  };
-  timed("batch_norm", describe, [&] { inner_.batch_norm_backward(args); });
-}
-
-void ProfilingBackend::conv_batch_norm_forward(const Conv2dShape& shape, const Tensor& x, const Tensor& w,
-                                               const BatchNormForward& args) {
-  // The CPU does one after the other, and its times are told apart.
-  if (device_.type == DeviceType::cpu) return Backend::conv_batch_norm_forward(shape, x, w, args);
-  const auto describe = [&] {
-    const std::string layer = layer_of(w);
-    read_[{&x.storage(), shape.k, shape.r}] = layer;
-    return OpCall{.layer = layer,
-                  .direction = "fprop",
-                  .shape = conv_text(shape) + (args.residual.defined() ? " +add" : "") + (args.relu ? " +relu" : ""),
-                  .dtype = x.dtype(),
-                  .cost = conv_batch_norm_cost(shape, args),
-                  .convolution = training_case(cpu::ConvDirection::forward, shape, x, args.x, false, true)};
-  };
-  timed("conv+bn", describe, [&] { inner_.conv_batch_norm_forward(shape, x, w, args); });
 }
 
 // --- pooling ---

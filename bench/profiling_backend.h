@@ -81,6 +81,10 @@ class ProfilingBackend final : public Backend {
   void batch_norm_backward(const BatchNormBackward& args) override;
   void conv_batch_norm_forward(const Conv2dShape& shape, const Tensor& x, const Tensor& w,
                                const BatchNormForward& args) override;
+  void conv_batch_norm_pool_forward(const ConvBatchNorm& conv, const PoolShape& pool, const Tensor& argmax) override;
+  void batch_norm_pool_backward(const BatchNormBackward& args, const PoolShape& pool, const Tensor& argmax) override;
+  void conv_batch_norm_join_forward(const ConvBatchNorm& main, const ConvBatchNorm& shortcut) override;
+  void batch_norm_join_backward(const BatchNormBackward& main, const BatchNormBackward& shortcut) override;
 
   void max_pool_forward(const PoolShape& pool, const Tensor& x, const Tensor& y, const Tensor& argmax) override;
   void max_pool_backward(const PoolShape& pool, const Tensor& dy, const Tensor& argmax, const Tensor& dx) override;
@@ -115,6 +119,13 @@ class ProfilingBackend final : public Backend {
   template <class Run>
   void timed_pass(const char* op, const char* direction, std::initializer_list<const Tensor*> read,
                   std::initializer_list<const Tensor*> written, const Run& run);
+  void begin_call(const char* op, OpCall call);
+  bool continues_with(const char* op) const { return count_ < calls_.size() && calls_[count_].op == op; }
+  // A forward convolution, whose x is remembered to name the gradient of its filter.
+  OpCall conv_forward_call(const Conv2dShape& shape, const Tensor& x, const Tensor& w, const OpCost& cost,
+                           ConvolutionCase convolution, const char* with);
+  // The CPU does what stands in one entry one after the other, and its times are told apart.
+  bool in_parts() const { return device_.type == DeviceType::cpu; }
   std::string layer_of(const Tensor& parameter) const;
   std::string neighbour() const;
 
@@ -129,5 +140,29 @@ class ProfilingBackend final : public Backend {
   bool on_ = false, learning_ = true, changed_ = false;
   bool inside_ = false;  // what an operation asks for itself is part of it
 };
+
+// "56x56x64" of [N,56,56,64]; "1000" of [N,1000].
+std::string image_text(const Tensor& x);
+
+template <class Describe, class Run>
+void ProfilingBackend::timed(const char* op, const Describe& describe, const Run& run) {
+  if (!on_ || inside_) return run();
+  if (learning_)
+    begin_call(op, describe());
+  else if (!continues_with(op))
+    changed_ = true;
+  ++count_;
+  struct Inside {
+    bool& flag;
+    explicit Inside(bool& f) : flag(f) { flag = true; }
+    ~Inside() { flag = false; }
+  };
+  timeline_->mark();
+  {
+    const Inside inside(inside_);
+    run();
+  }
+  timeline_->mark();
+}
 
 }  // namespace engine::bench

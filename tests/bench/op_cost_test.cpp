@@ -55,6 +55,41 @@ TEST(OpCost, ReadsTheGradientBehindTheReluIfItWasWritten) {
   EXPECT_EQ(batch_norm_cost(args).written, 2 * bytes);
 }
 
+// 1x1 convolutions of 8 to 16 channels on 4x4 pixels, two images.
+ConvBatchNorm pointwise() {
+  const auto zeros = [](int64_t channels) { return Tensor::zeros({2, 4, 4, channels}); };
+  return {.shape = {.n = 2, .h = 4, .w = 4, .c = 8, .k = 16},
+          .x = zeros(8),
+          .w = Tensor::zeros({16, 1, 1, 8}),
+          .norm = {.x = zeros(16), .gamma = {}, .beta = {}, .y = zeros(16)}};
+}
+
+TEST(OpCost, CountsBothConvolutionsOfABlocksEnd) {
+  constexpr double kIn = 2 * 4 * 4 * 8 * 4, kOut = 2 * kIn, kFilter = 8 * 16 * 4;
+  const OpCost cost = conv_batch_norm_join_cost(pointwise(), pointwise());
+  EXPECT_EQ(cost.flops, 2 * 2.0 * 2 * 4 * 4 * 8 * 16);
+  EXPECT_EQ(cost.read, 2 * (kIn + kFilter + kOut));
+  EXPECT_EQ(cost.written, 3 * kOut);
+}
+
+TEST(OpCost, ReadsBothInputsOfABlocksEndTwice) {
+  const Tensor x = Tensor::zeros({2, 4, 4, 8});
+  const double bytes = 2 * 4 * 4 * 8 * 4;
+  const BatchNormBackward side{.dy = x, .y = x, .x = x, .gamma = {}, .dx = x};
+  const OpCost cost = batch_norm_join_backward_cost(side, side);
+  EXPECT_EQ(cost.read, 2 * 4 * bytes);
+  EXPECT_EQ(cost.written, 2 * bytes);
+}
+
+TEST(OpCost, ReadsThePooledGradientInBothPasses) {
+  const Tensor x = Tensor::zeros({2, 4, 4, 8}), y = Tensor::zeros({2, 2, 2, 8});
+  const Tensor argmax = Tensor::zeros(y.shape(), {.dtype = DType::u8});
+  const double big = 2 * 4 * 4 * 8 * 4, small = big / 4;
+  const OpCost cost = batch_norm_pool_backward_cost({.dy = y, .y = y, .x = x, .gamma = {}, .dx = x}, argmax);
+  EXPECT_EQ(cost.read, 2 * (small + small + small / 4) + small + big);
+  EXPECT_EQ(cost.written, big);
+}
+
 TEST(OpCost, CountsTheWantedGradientsOfAMatrixProduct) {
   const Tensor x = Tensor::zeros({3, 5}), w = Tensor::zeros({7, 5}), dy = Tensor::zeros({3, 7});
   const double product = 2 * 3 * 5 * 7;
