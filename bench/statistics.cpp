@@ -10,9 +10,9 @@ namespace {
 constexpr size_t kFewSteps = 10;
 constexpr double kWideInterval = 0.05;  // half its width over the median
 constexpr double kDrift = 0.05;
-constexpr double kOutliers = 0.1;
-constexpr double kBusy = 0.1;   // share of the machine
-constexpr double kNoisy = 0.1;  // of a calibration
+constexpr double kOutliers = 0.25;  // moves the median to the 0.5 / (1 - 0.25) = 0.67 quantile of the others
+constexpr double kBusy = 0.1;       // share of the machine
+constexpr double kNoisy = 0.1;      // of a calibration
 constexpr double kClockFall = 0.05;
 
 double median(std::vector<double> values) {
@@ -99,7 +99,7 @@ Summary summarize_steps(const std::vector<double>& steps) {
 }
 
 bool is_enough(const Summary& summary, size_t min_steps, double precision) {
-  return summary.steps >= min_steps && summary.interval &&
+  return summary.steps >= min_steps && summary.interval && std::abs(summary.drift) <= kDrift &&
          summary.interval->high - summary.interval->low <= 2 * precision * summary.median;
 }
 

@@ -37,7 +37,8 @@ struct Summary {
 };
 Summary summarize_steps(const std::vector<double>& steps);
 
-// Whether enough has been measured: `min_steps`, and a 95% interval within +-`precision` of the median.
+// Whether enough has been measured: `min_steps`, a 95% interval within +-`precision` of the median, and no drift that
+// would be a doubt.
 bool is_enough(const Summary& summary, size_t min_steps = 10, double precision = 0.01);
 
 // What was sampled between the steps. Series are empty where the system does not tell.

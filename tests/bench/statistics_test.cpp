@@ -150,6 +150,15 @@ TEST(Enough, TakesTenStepsAndANarrowInterval) {
   EXPECT_FALSE(is_enough(summarize_steps(steady(10, 0.1, 0.2))));
 }
 
+TEST(Enough, IsNotReachedWhileTheTimeDrifts) {
+  std::vector<double> steps = steady(40, 0.1);
+  const std::vector<double> later = steady(20, 0.08);
+  steps.insert(steps.end(), later.begin(), later.end());
+  const Summary summary = summarize_steps(steps);
+  ASSERT_TRUE(summary.interval && summary.interval->high - summary.interval->low <= 0.02 * summary.median);
+  EXPECT_FALSE(is_enough(summary));
+}
+
 TEST(Throttling, IsNotSeenInASteadyClock) {
   EXPECT_THAT(throttling({.mhz = steady(30, 1980)}), IsEmpty());
   EXPECT_THAT(throttling({}), IsEmpty());
@@ -211,7 +220,9 @@ TEST(Doubts, NameADrift) {
 
 TEST(Doubts, NameOutliers) {
   std::vector<double> steps = steady(100);
-  for (size_t i = 0; i < 100; i += 8) steps[i] = 0.2;
+  for (size_t i = 0; i < 100; i += 5) steps[i] = 0.2;
+  EXPECT_THAT(codes(evidence_of(steps)), testing::IsEmpty());
+  for (size_t i = 0; i < 100; i += 10) steps[i + 1] = 0.2;
   EXPECT_THAT(codes(evidence_of(steps)), testing::ElementsAre("outliers"));
 }
 
