@@ -50,6 +50,7 @@ constexpr const char* kUsage =
   --warmup-limit S       give up waiting for stable times after S seconds    (180)
   --lr LR                learning rate                                       (0.001)
   --losses N             how many first losses to report                     (3)
+  --rotate N             another of N batches of u8 images each step; 0: one batch of f32 images (0)
   --exchange DIR         write initial weights and batch for pytorch_step.py
   --json                 JSON instead of a few lines for people
   --serve                warm up, then obey lines on stdin: "run SECONDS", "quit"
@@ -106,6 +107,8 @@ Options parse(const std::vector<std::string>& args) {
       o.work.lr = static_cast<float>(number());
     else if (flag == "--losses")
       o.losses = static_cast<int>(number());
+    else if (flag == "--rotate")
+      o.work.rotating_batches = static_cast<int64_t>(number());
     else if (flag == "--exchange")
       o.exchange = value();
     else if (flag == "--json")
@@ -131,6 +134,7 @@ Json describe(const Options& o) {
           {"precision", precision_name(o.work.precision)},
           {"mode", name_of(o.work.mode)},
           {"threads", o.threads},
+          {"rotate", o.work.rotating_batches},
           {"device", to_string(o.work.device)},
           {"backend", backend(o.work.device).description()}};
 }

@@ -15,20 +15,18 @@ Workload::Workload(const WorkloadOptions& options)
       net_(models::make_resnet(options.model)),
       image_size_(options.image_size > 0 ? options.image_size : net_.specification().default_image_size()) {
   check(options.batch > 0, "--batch is ", options.batch, ", expected at least 1");
-  RandomStream random(1, 0, 0, purpose::kAugmentation);
   const Shape shape{options.batch, image_size_, image_size_, 3};
   // Twice, on the host and on the device: before the host is asked for what the device cannot hold.
-  const size_t image_bytes = 2 * size_of(DType::f32) * static_cast<size_t>(shape.numel());
+  const bool rotates = options.rotating_batches > 0;
+  const size_t copies = rotates ? static_cast<size_t>(options.rotating_batches) + 2 : 2 * size_of(DType::f32);
+  const size_t image_bytes = copies * static_cast<size_t>(shape.numel());
   if (const size_t limit = memory_stats(options.device).limit; image_bytes > limit) {
     fail(ErrorKind::memory, to_string(options.device), ": the images of a batch of ", options.batch, " take ",
          image_bytes >> 20, " MiB with their copy on the host, but the device has ", limit >> 20, " MiB");
   }
-  std::vector<float> pixels(static_cast<size_t>(shape.numel()));
-  for (float& value : pixels) value = random.normal();
-  images_ = Tensor::from(pixels, shape).to(options.device);
-  std::vector<int64_t> labels(static_cast<size_t>(options.batch));
-  for (int64_t& label : labels) label = random.below(static_cast<uint32_t>(net_.num_classes()));
-  labels_ = Tensor::from(labels, {options.batch}).to(options.device);
+  RandomStream random(1, 0, 0, purpose::kAugmentation);
+  for (int64_t i = 0; i < options.rotating_batches; ++i) rotating_.push_back(random_batch(random));
+  batch_ = rotates ? ImageBatch{rotating_[0].images.clone(), rotating_[0].labels.clone()} : random_batch(random);
   net_.to(options.device);
 
   recording_ = backend(options.device).make_recording();
@@ -38,8 +36,29 @@ Workload::Workload(const WorkloadOptions& options)
         std::make_unique<Sgd>(net_.parameters(), SgdOptions{.lr = options.lr, .momentum = 0.9f, .weight_decay = 1e-4f});
 }
 
+Workload::ImageBatch Workload::random_batch(RandomStream& random) const {
+  const Shape shape{options_.batch, image_size_, image_size_, 3};
+  const auto count = static_cast<size_t>(shape.numel());
+  Tensor images;
+  if (options_.rotating_batches > 0) {
+    std::vector<uint8_t> pixels(count);
+    for (uint8_t& value : pixels) value = static_cast<uint8_t>(random.below(256));
+    images = Tensor::from(pixels, shape, options_.device);
+  } else {
+    std::vector<float> pixels(count);
+    for (float& value : pixels) value = random.normal();
+    images = Tensor::from(pixels, shape, options_.device);
+  }
+  std::vector<int64_t> labels(static_cast<size_t>(options_.batch));
+  for (int64_t& label : labels) label = random.below(static_cast<uint32_t>(net_.num_classes()));
+  return {images, Tensor::from(labels, {options_.batch}, options_.device)};
+}
+
 Tensor Workload::input() const {
-  return options_.precision == DType::f32 ? images_ : images_.to(options_.precision);
+  const Tensor& images = batch_.images;
+  if (images.dtype() == DType::u8)
+    return normalize_images(images, kImageNetNormalization.mean, kImageNetNormalization.std, options_.precision);
+  return options_.precision == DType::f32 ? images : images.to(options_.precision);
 }
 
 Workload::~Workload() = default;
@@ -51,13 +70,18 @@ void Workload::run_once() {
     return;
   }
   for (NamedParameter& parameter : net_.parameters()) parameter.tensor.clear_grad();
-  const Tensor loss = cross_entropy(net_(input()), labels_);
+  const Tensor loss = cross_entropy(net_(input()), batch_.labels);
   loss.backward();
   loss_ = loss.detach();
   sgd_->step();
 }
 
 Tensor Workload::step() {
+  if (!rotating_.empty()) {
+    batch_.images.copy_from(rotating_[next_].images);
+    batch_.labels.copy_from(rotating_[next_].labels);
+    next_ = (next_ + 1) % rotating_.size();
+  }
   if (!recording_)
     run_once();
   else if (!recording_->run([this] { run_once(); }) && sgd_)
@@ -84,7 +108,7 @@ StepParts Workload::timed_parts(int steps) {
     }
     Tensor loss;
     for (NamedParameter& parameter : net_.parameters()) parameter.tensor.clear_grad();
-    part(forward, [&] { loss = cross_entropy(net_(input()), labels_); });
+    part(forward, [&] { loss = cross_entropy(net_(input()), batch_.labels); });
     part(backward, [&] { loss.backward(); });
     part(optimiser, [&] { sgd_->step(); });
   }
@@ -94,7 +118,7 @@ StepParts Workload::timed_parts(int steps) {
 
 double Workload::loss() {
   const NoGrad no_grad;
-  return cross_entropy(net_(input()), labels_).item();
+  return cross_entropy(net_(input()), batch_.labels).item();
 }
 
 std::optional<int64_t> Workload::kernels() const {
@@ -105,8 +129,26 @@ std::optional<int64_t> Workload::kernels() const {
 void Workload::write_exchange(const std::filesystem::path& directory) {
   std::filesystem::create_directories(directory);
   save_safetensors(directory / "weights.safetensors", net_);
-  const HostState batch({{"images", images_.to(Device{})}, {"labels", labels_.to(Device{})}});
-  write_safetensors(directory / "batch.safetensors", batch.views());
+  if (rotating_.empty()) {
+    const HostState batch({{"images", batch_.images.to(Device{})}, {"labels", batch_.labels.to(Device{})}});
+    write_safetensors(directory / "batch.safetensors", batch.views());
+    return;
+  }
+  std::vector<Tensor> on_host;
+  std::vector<TensorView> views;
+  const auto add = [&](const std::string& name, const Tensor& tensor) {
+    const Tensor& copy = on_host.emplace_back(tensor.to(Device{}));
+    TensorView& view = views.emplace_back();
+    view.name = name;
+    view.dtype = copy.dtype() == DType::u8 ? SafetensorsDType::u8 : SafetensorsDType::i64;
+    view.shape.assign(copy.shape().extents().begin(), copy.shape().extents().end());
+    view.data = {static_cast<const std::byte*>(copy.raw()), static_cast<size_t>(copy.numel()) * size_of(copy.dtype())};
+  };
+  for (size_t i = 0; i < rotating_.size(); ++i) {
+    add("images." + std::to_string(i), rotating_[i].images);
+    add("labels." + std::to_string(i), rotating_[i].labels);
+  }
+  write_safetensors(directory / "batch.safetensors", views);
 }
 
 }  // namespace engine::bench

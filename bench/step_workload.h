@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/engine.h"
 #include "models/resnet.h"
@@ -25,6 +26,9 @@ struct WorkloadOptions {
   DType precision = DType::f32;
   Mode mode = Mode::train;
   Device device;
+  // 0: one batch of f32 images. Otherwise so many batches of u8 images, another one each step, normalised in the step:
+  // what a GPU is given in a training. Numbers that repeat would let it run at a higher clock.
+  int64_t rotating_batches = 0;
   // Small, so that hundreds of steps on one batch neither diverge nor learn it by heart (vanishing gradients would
   // become denormal numbers, which are slow).
   float lr = 0.001f;
@@ -43,12 +47,14 @@ class Workload {
   ~Workload();
 
   // Training: forward, cross-entropy, backward, SGD with momentum 0.9 and weight decay 1e-4. Inference: evaluation mode
-  // without gradients. The images are f32 in the device's memory; rounding them to bf16 is part of the step, as it is
-  // in PyTorch's autocast. On a GPU the whole step is recorded and replayed, as in a training, and may go on after this
-  // returns: see finish(). Returns the loss before the step as a tensor, undefined in inference.
+  // without gradients. The images are f32 in the device's memory, and rounding them to bf16 is part of the step, as it
+  // is in PyTorch's autocast; or there are rotating batches. On a GPU the whole step is recorded and replayed, as in a
+  // training, and may go on after this returns: see finish(). Returns the loss before the step as a tensor, undefined
+  // in inference.
   Tensor step();
   void finish();  // waits for the device
-  // The loss of the batch in the current mode, without gradients; in training mode it moves the running statistics.
+  // The loss of the last step's batch in the current mode, without gradients; in training mode it moves the running
+  // statistics.
   double loss();
 
   // The medians of `steps` steps.
@@ -60,17 +66,23 @@ class Workload {
   models::ResNet& net() { return net_; }
 
   // Writes the weights and the batch for the same work in PyTorch: DIR/weights.safetensors (torchvision's names) and
-  // DIR/batch.safetensors (images [N,3,H,W] f32, labels [N] i64).
+  // DIR/batch.safetensors (images [N,3,H,W] f32, labels [N] i64; rotating: images.I [N,H,W,3] u8 and labels.I).
   void write_exchange(const std::filesystem::path& directory);
 
  private:
+  struct ImageBatch {
+    Tensor images, labels;
+  };
+  ImageBatch random_batch(RandomStream& random) const;
   Tensor input() const;
   void run_once();  // a step, as it is
 
   WorkloadOptions options_;
   models::ResNet net_;
   int64_t image_size_;
-  Tensor images_, labels_;
+  ImageBatch batch_;  // of the next step, at one address
+  std::vector<ImageBatch> rotating_;
+  size_t next_ = 0;  // of rotating_
   std::unique_ptr<Sgd> sgd_;
   std::unique_ptr<Recording> recording_;  // null: the device cannot
   Tensor loss_;

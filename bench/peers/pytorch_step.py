@@ -3,7 +3,7 @@
 
 The work, the options and the answers are those of step_bench (bench/step_bench.cpp); bench/README.md describes the
 protocol. Additional options: --memory-format contiguous|channels_last, --exchange DIR reads the weights and the batch
-that step_bench wrote, and --variant chooses how PyTorch runs: eager, the whole step as one CUDA graph, or compiled.
+or batches that step_bench wrote, and --variant chooses how PyTorch runs: eager, the whole step as one CUDA graph, or compiled.
 """
 
 import argparse
@@ -33,6 +33,7 @@ def arguments():
     parser.add_argument("--warmup-limit", type=float, default=180)
     parser.add_argument("--lr", type=float, default=0.001)
     parser.add_argument("--losses", type=int, default=3)
+    parser.add_argument("--rotate", type=int, default=0, help="another of so many batches of u8 images each step")
     parser.add_argument("--exchange")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--serve", action="store_true")
@@ -63,6 +64,18 @@ def quantile(values, share):
     return values[low] + (position - low) * (values[high] - values[low])
 
 
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def random_batches(options, size, classes):
+    """Under the names of step_bench's file."""
+    labels = torch.randint(0, classes, (max(options.rotate, 1), options.batch))
+    if not options.rotate:
+        return {"images": torch.randn(options.batch, 3, size, size), "labels": labels[0]}
+    images = torch.randint(0, 256, (options.rotate, options.batch, size, size, 3), dtype=torch.uint8)
+    return {f"images.{i}": batch for i, batch in enumerate(images)} | {f"labels.{i}": batch for i, batch in enumerate(labels)}
+
+
 class Workload:
     def __init__(self, options):
         self.options = options
@@ -73,13 +86,20 @@ class Workload:
         if options.exchange:
             net.load_state_dict(read_safetensors(options.exchange + "/weights.safetensors"), strict=True)
             batch = read_safetensors(options.exchange + "/batch.safetensors")
-            images, self.labels = batch["images"], batch["labels"]
         else:
-            images = torch.randn(options.batch, 3, size, size)
-            self.labels = torch.randint(0, net.fc.out_features, (options.batch,))
-        self.image_size = images.shape[2]
-        self.images = images.contiguous(memory_format=layout).to(options.device)
-        self.labels = self.labels.to(options.device)
+            batch = random_batches(options, size, net.fc.out_features)
+        self.next, self.rotating = 0, []
+        if options.rotate:
+            # [N,H,W,3] seen as [N,3,H,W] is channels-last.
+            pairs = [(batch[f"images.{i}"].permute(0, 3, 1, 2), batch[f"labels.{i}"]) for i in range(options.rotate)]
+            self.rotating = [(images.contiguous(memory_format=layout).to(options.device), labels.to(options.device)) for images, labels in pairs]
+            self.images, self.labels = (tensor.clone() for tensor in self.rotating[0])
+        else:
+            self.images = batch["images"].contiguous(memory_format=layout).to(options.device)
+            self.labels = batch["labels"].to(options.device)
+        self.image_size = self.images.shape[2]
+        self.mean = 255 * torch.tensor(MEAN, device=options.device).view(1, 3, 1, 1)
+        self.scale = 1 / (255 * torch.tensor(STD, device=options.device).view(1, 3, 1, 1))
         self.net = net.to(memory_format=layout).to(options.device).train(options.mode == "train")
         # fused: the faster of PyTorch's implementations on the CPU, though not its default.
         self.sgd = torch.optim.SGD(self.net.parameters(), lr=options.lr, momentum=0.9, weight_decay=1e-4, fused=True)
@@ -105,12 +125,21 @@ class Workload:
         return torch.autocast(self.options.device, dtype=self.dtype) if self.dtype else contextlib.nullcontext()
 
     def logits_of_batch(self):
+        images = (self.images - self.mean) * self.scale if self.rotating else self.images
         with self.precision():
-            return self.net(self.images)
+            return self.net(images)
 
     def loss_of_batch(self):
+        logits = self.logits_of_batch()
         with self.precision():
-            return functional.cross_entropy(self.net(self.images), self.labels)
+            return functional.cross_entropy(logits, self.labels)
+
+    def take_next_batch(self):
+        if self.rotating:
+            images, labels = self.rotating[self.next]
+            self.images.copy_(images)
+            self.labels.copy_(labels)
+            self.next = (self.next + 1) % len(self.rotating)
 
     def eager_step(self):
         if self.options.mode == "inference":
@@ -141,6 +170,7 @@ class Workload:
             state["momentum_buffer"].zero_()
 
     def step(self):
+        self.take_next_batch()
         if self.graph is None:
             return self.eager_step()
         self.graph.replay()
@@ -151,8 +181,8 @@ class Workload:
             torch.cuda.synchronize()
 
     def loss(self):
-        with torch.inference_mode(), self.precision():
-            return functional.cross_entropy(self.net(self.images), self.labels).item()
+        with torch.inference_mode():
+            return self.loss_of_batch().item()
 
     def timed_step(self):
         start = time.perf_counter()

@@ -102,8 +102,8 @@ IMAGE_SIZE = {name: 32 if name in ("resnet18_cifar", "resnet20", "resnet56") els
 
 
 def read_safetensors(path):
-    """All tensors of a file of f32 and i64 entries."""
-    types = {"F32": numpy.float32, "I64": numpy.int64}
+    """All tensors of a file of f32, i64 and u8 entries."""
+    types = {"F32": numpy.float32, "I64": numpy.int64, "U8": numpy.uint8}
     with open(path, "rb") as file:
         header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
         data = file.read()
