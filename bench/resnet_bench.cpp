@@ -1,8 +1,13 @@
 // resnet-bench: how fast a ResNet trains and infers, and how far that is from what the device could do.
 #include <cstdio>
 #include <ctime>
+#include <filesystem>
 #include <iostream>
 #include <new>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -62,6 +67,33 @@ Json step_times(const CellResult& result) {
   return times;
 }
 
+// Of the net's rows in the table of layers, those with parameters. "loss" and "after LAYER" stand there too.
+std::set<std::string> layers_with_parameters(const std::string& model) {
+  std::set<std::string> names;
+  models::ResNet net = models::make_resnet(model, {.initialize = false});
+  for (const NamedParameter& parameter : net.parameters())
+    names.insert(parameter.name.substr(0, parameter.name.rfind('.')));
+  return names;
+}
+
+bool has_layer(const std::string& model, const std::string& layer) {
+  constexpr std::string_view kAfter = "after ";
+  const std::string name = layer.starts_with(kAfter) ? layer.substr(kAfter.size()) : layer;
+  return name == "loss" || layers_with_parameters(model).contains(name);
+}
+
+// Before anything is measured: what cannot be explained or written.
+void check_layer_flags(const BenchOptions& options, const std::vector<BenchCase>& cells) {
+  if (!options.html.empty()) make_writable_directory(std::filesystem::absolute(options.html).parent_path());
+  if (options.explain.empty()) return;
+  for (const BenchCase& cell : cells)
+    if (has_layer(cell.work.model, options.explain)) return;
+  std::string known;
+  for (const std::string& name : layers_with_parameters(cells.front().work.model)) known += " " + name;
+  fail(ErrorKind::usage, "--explain '", options.explain, "': no model of this run has such a layer; ",
+       cells.front().work.model, " has", known);
+}
+
 // On stdout: it was asked for.
 void report_layers(const BenchOptions& options, const BenchCase& cell, CellRunner& runner, Results& results,
                    std::vector<LayerReport>& reports) {
@@ -73,15 +105,19 @@ void report_layers(const BenchOptions& options, const BenchCase& cell, CellRunne
                                              .only = options.explain},
                                             runner.ceilings(cell.work.precision));
   if (options.layers) print_layers(stdout, report);
-  if (!options.explain.empty()) explain_layer(stdout, report, options.explain);
+  if (!options.explain.empty() && has_layer(cell.work.model, options.explain))
+    explain_layer(stdout, report, options.explain);
   std::fflush(stdout);
   results.attach("layers", layers_json(report));
   reports.push_back(report);
+  // After each cell: an interrupted run keeps what it has.
+  if (!options.html.empty()) write_file_atomically(options.html, layers_html(reports), ErrorKind::usage);
 }
 
 int measure_grid(const BenchOptions& options) {
   const Device device = set_up(options);
   const std::vector<BenchCase> cells = grid(options, device);
+  check_layer_flags(options, cells);
   Results results(options.results_file);
   CellRunner runner(device, {.min_seconds = options.min_seconds,
                              .max_seconds = options.max_seconds,
@@ -95,6 +131,7 @@ int measure_grid(const BenchOptions& options) {
   const bool layers = options.layers || !options.explain.empty() || !options.html.empty();
   std::vector<CellResult> measured;
   std::vector<LayerReport> reports;
+  int layers_failure = 0;
   print_table_header(stderr);
   for (const BenchCase& cell : cells) {
     measured.push_back(runner.run(cell));
@@ -102,12 +139,17 @@ int measure_grid(const BenchOptions& options) {
     print_table_row(stderr, result);
     results.add(result_row(result, facts));
     results.attach("step_ms", step_times(result));
-    if (layers && result.error.empty()) report_layers(options, cell, runner, results, reports);
+    if (!layers || !result.error.empty()) continue;
+    try {
+      report_layers(options, cell, runner, results, reports);
+    } catch (const Error& error) {  // its row is measured, and the other cells still can be
+      std::fprintf(stderr, "  FAILED the layers: %s\n", error.what());
+      if (layers_failure == 0) layers_failure = static_cast<int>(error.kind());
+    }
   }
   print_table_footer(stderr, measured);
   if (options.quick) std::fputs("--quick: these figures mean nothing\n", stderr);
   results.finish();
-  if (!options.html.empty()) write_file_atomically(options.html, layers_html(reports), ErrorKind::usage);
   if (options.json) std::cout << results.json() << std::flush;
   bool layers_agree = true;
   for (const LayerReport& report : reports) {
@@ -115,7 +157,8 @@ int measure_grid(const BenchOptions& options) {
     std::fprintf(stderr, "DOUBTFUL: %s\n", disagreement(report).c_str());
     layers_agree = false;
   }
-  return exit_code(measured, layers_agree);
+  const int code = exit_code(measured, layers_agree);
+  return layers_failure != 0 && (code == 0 || code == kDoubtful) ? layers_failure : code;
 }
 
 int test_input(const BenchOptions& options) {

@@ -218,6 +218,29 @@ TEST_F(ResnetBench, TellsOfTheLayersOnStdout) {
   EXPECT_THAT(faults(results()), testing::IsEmpty());
 }
 
+TEST_F(ResnetBench, ExplainsALayerOfTheModelsThatHaveIt) {
+  const Outcome outcome =
+      run(std::string(kTiny) + "--model resnet32 --bench inference --explain layer1.4.conv1 --html new/x.html");
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("layer1.4.conv1: "));
+  EXPECT_TRUE(fs::exists(folder_ / "new/x.html"));
+}
+
+TEST_F(ResnetBench, RefusesALayerThatNoModelHasBeforeItMeasures) {
+  const Outcome outcome = run(std::string(kTiny) + "--explain layer9.0.conv1");
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.err,
+              HasSubstr("--explain 'layer9.0.conv1': no model of this run has such a layer; resnet20 has"));
+  EXPECT_THAT(outcome.err, testing::Not(HasSubstr("img/s")));
+}
+
+TEST_F(ResnetBench, RefusesAPageThatCannotBeWrittenBeforeItMeasures) {
+  std::ofstream(folder_ / "file") << "no folder";
+  const Outcome outcome = run(std::string(kTiny) + "--html file/x.html");
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.err, testing::AllOf(HasSubstr("file"), testing::Not(HasSubstr("img/s"))));
+}
+
 TEST_F(ResnetBench, RefusesAFolderThatIsNotThere) {
   const Outcome outcome = run(std::string(kTiny) + "--data-path nowhere --bench train --results-file x.json");
   EXPECT_EQ(outcome.exit_code, 3) << outcome.err;
