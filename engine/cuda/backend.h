@@ -119,7 +119,10 @@ class CudaBackend final : public Backend {
   void finalize(const BatchNormForward& args, float* partials, const kernels::RowParts& parts, float* factors);
   // The same of a convolution that it runs.
   void convolve(const ConvBatchNorm& conv, float* factors);
-  void normalize(const BatchNormForward& args, const float* factors);
+  // residual_factors: scale and shift [2][C] of a residual that is normalised in the same pass.
+  void normalize(const BatchNormForward& args, const float* factors, const float* residual_factors = nullptr);
+  // And of a second branch with the same dy and y, in the same passes.
+  void normalize_backward(const BatchNormBackward& args, const BatchNormBackward* second = nullptr);
   // The coefficients a, b, c [3][C] of the backward pass, dgamma and dbeta, from partial sums.
   void finalize_backward(const BatchNormBackward& args, float* partials, const kernels::RowParts& parts,
                          float* coefficients);

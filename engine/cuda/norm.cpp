@@ -23,8 +23,9 @@ void CudaBackend::finalize(const BatchNormForward& args, float* partials, const 
                                                                     stream()));
 }
 
-void CudaBackend::normalize(const BatchNormForward& args, const float* factors) {
+void CudaBackend::normalize(const BatchNormForward& args, const float* factors, const float* residual_factors) {
   const int64_t channels = args.x.size(3);
+  const float* const residual_shift = residual_factors != nullptr ? residual_factors + channels : nullptr;
   context_.check_launch("batch_norm", kernels().batch_norm_normalize({.type = data_type("batch_norm", args.x),
                                                                       .rows = rows_of(args.x),
                                                                       .channels = channels,
@@ -32,6 +33,8 @@ void CudaBackend::normalize(const BatchNormForward& args, const float* factors) 
                                                                       .scale = factors,
                                                                       .shift = factors + channels,
                                                                       .residual = pointer_or_null<void>(args.residual),
+                                                                      .residual_scale = residual_factors,
+                                                                      .residual_shift = residual_shift,
                                                                       .relu = args.relu,
                                                                       .y = args.y.raw()},
                                                                      stream()));
@@ -80,40 +83,56 @@ void CudaBackend::finalize_backward(const BatchNormBackward& args, float* partia
                                                                stream()));
 }
 
-void CudaBackend::batch_norm_backward(const BatchNormBackward& args) {
-  const Range range(context_, "batch_norm_backward");
-  const kernels::DataType type = data_type("batch_norm_backward", args.x);
+void CudaBackend::normalize_backward(const BatchNormBackward& args, const BatchNormBackward* second) {
+  const char* op = "batch_norm_backward";
+  const kernels::DataType type = data_type(op, args.x);
   const int64_t channels = args.x.size(3), rows = rows_of(args.x);
   const kernels::RowParts parts = kernels().batch_norm_parts(rows, channels);
-  const Scratch partials = scratch(parts.bytes(channels)), coefficients = scratch_floats(3 * channels);
-  const float* const a = coefficients.as<float>();
-  context_.check_launch("batch_norm_backward",
-                        kernels().batch_norm_backward_reduce({.type = type,
-                                                              .rows = rows,
-                                                              .channels = channels,
-                                                              .dy = args.dy.raw(),
-                                                              .y = pointer_or_null<void>(args.y),
-                                                              .x = args.x.raw(),
-                                                              .mean = args.mean.raw<float>(),
-                                                              .partials = partials.as<float>(),
-                                                              .dresidual = pointer_or_null<void>(args.dresidual)},
-                                                             stream()));
-  finalize_backward(args, partials.as<float>(), parts, coefficients.as<float>());
+  const Scratch partials = scratch(parts.bytes(channels)),
+                second_partials = scratch(second ? parts.bytes(channels) : 0);
+  const Scratch coefficients = scratch_floats((second ? 6 : 3) * channels);
+  float* const a = coefficients.as<float>();
+  float* const second_a = a + 3 * channels;
+  kernels::BatchNormBackwardReduce reduce = {.type = type,
+                                             .rows = rows,
+                                             .channels = channels,
+                                             .dy = args.dy.raw(),
+                                             .y = pointer_or_null<void>(args.y),
+                                             .x = args.x.raw(),
+                                             .mean = args.mean.raw<float>(),
+                                             .partials = partials.as<float>(),
+                                             .dresidual = pointer_or_null<void>(args.dresidual)};
   // The masked gradient is in dresidual already if somebody asked for it.
   const bool masked = args.dresidual.defined();
-  context_.check_launch("batch_norm_backward",
-                        kernels().batch_norm_backward_apply({.type = type,
-                                                             .rows = rows,
-                                                             .channels = channels,
-                                                             .dy = masked ? args.dresidual.raw() : args.dy.raw(),
-                                                             .y = masked ? nullptr : pointer_or_null<void>(args.y),
-                                                             .x = args.x.raw(),
-                                                             .mean = args.mean.raw<float>(),
-                                                             .a = a,
-                                                             .b = a + channels,
-                                                             .c = a + 2 * channels,
-                                                             .dx = args.dx.raw()},
-                                                            stream()));
+  kernels::BatchNormBackwardApply apply = {.type = type,
+                                           .rows = rows,
+                                           .channels = channels,
+                                           .dy = masked ? args.dresidual.raw() : args.dy.raw(),
+                                           .y = masked ? nullptr : pointer_or_null<void>(args.y),
+                                           .x = args.x.raw(),
+                                           .mean = args.mean.raw<float>(),
+                                           .a = a,
+                                           .b = a + channels,
+                                           .c = a + 2 * channels,
+                                           .dx = args.dx.raw()};
+  if (second != nullptr) {
+    reduce.second_x = apply.second_x = second->x.raw();
+    reduce.second_mean = apply.second_mean = second->mean.raw<float>();
+    reduce.second_partials = second_partials.as<float>();
+    apply.second_a = second_a;
+    apply.second_b = second_a + channels;
+    apply.second_c = second_a + 2 * channels;
+    apply.second_dx = second->dx.raw();
+  }
+  context_.check_launch(op, kernels().batch_norm_backward_reduce(reduce, stream()));
+  finalize_backward(args, partials.as<float>(), parts, a);
+  if (second != nullptr) finalize_backward(*second, second_partials.as<float>(), parts, second_a);
+  context_.check_launch(op, kernels().batch_norm_backward_apply(apply, stream()));
+}
+
+void CudaBackend::batch_norm_backward(const BatchNormBackward& args) {
+  const Range range(context_, "batch_norm_backward");
+  normalize_backward(args);
 }
 
 }  // namespace engine::cuda
