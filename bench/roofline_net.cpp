@@ -54,16 +54,7 @@ class NetBuilder {
   // `size` becomes that of the result.
   RooflineConv add(const std::string& name, const Conv2d& conv, Size& size) {
     const Conv2dSpec& spec = conv.spec;
-    const kernels::Conv2dShape s = {.n = batch_,
-                                    .h = size.h,
-                                    .w = size.w,
-                                    .c = spec.in_channels,
-                                    .k = spec.out_channels,
-                                    .r = spec.kernel,
-                                    .s = spec.kernel,
-                                    .stride = spec.stride,
-                                    .padding = spec.padding,
-                                    .groups = spec.groups};
+    const kernels::Conv2dShape s = spec.shape(batch_, size.h, size.w);
     const int64_t stored = s.c == 3 ? kStoredImageChannels : s.c;
     RooflineConv made{.name = name,
                       .shape = s,

@@ -19,16 +19,7 @@ class Writer {
 
   void conv(const std::string& name, const Conv2d& layer) {
     const Conv2dSpec& spec = layer.spec;
-    const kernels::Conv2dShape conv = {.n = shape_[0],
-                                       .h = shape_[1],
-                                       .w = shape_[2],
-                                       .c = spec.in_channels,
-                                       .k = spec.out_channels,
-                                       .r = spec.kernel,
-                                       .s = spec.kernel,
-                                       .stride = spec.stride,
-                                       .padding = spec.padding,
-                                       .groups = spec.groups};
+    const kernels::Conv2dShape conv = spec.shape(shape_[0], shape_[1], shape_[2]);
     shape_ = {conv.n, conv.p(), conv.q(), conv.k};
     std::ostringstream kind;
     kind << "conv " << spec.kernel << "x" << spec.kernel << "/" << spec.stride;

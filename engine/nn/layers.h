@@ -3,6 +3,7 @@
 #include "engine/ops/conv.h"
 #include "engine/ops/norm.h"
 #include "engine/random.h"
+#include "kernels/types.h"
 
 namespace engine {
 
@@ -10,6 +11,20 @@ struct Conv2dSpec {
   int64_t in_channels = 0, out_channels = 0;
   int64_t kernel = 1, stride = 1, padding = 0, groups = 1;
   bool bias = false;
+
+  // Of a convolution of images [n,h,w,in_channels].
+  kernels::Conv2dShape shape(int64_t n, int64_t h, int64_t w) const {
+    return {.n = n,
+            .h = h,
+            .w = w,
+            .c = in_channels,
+            .k = out_channels,
+            .r = kernel,
+            .s = kernel,
+            .stride = stride,
+            .padding = padding,
+            .groups = groups};
+  }
 };
 
 // A convolution with torchvision's initialisation: filters normal with std sqrt(2 / (K*R*S)) (Kaiming normal, fan out,
