@@ -146,8 +146,9 @@ std::vector<InputStage> measure_input(const std::string& path, int64_t image_siz
   measure("read and decode", [&](int64_t i) { data->load(i % pictures); });
 
   constexpr int64_t kKept = 64;
-  std::vector<Image> images;
-  for (int64_t i = 0; i < std::min(kKept, pictures); ++i) images.push_back(data->load(i));
+  std::vector<Picture> images;
+  for (int64_t i = 0; i < std::min(kKept, pictures); ++i)
+    images.push_back({.image = data->load(i), .file = {}, .name = {}});
   const auto kept = static_cast<int64_t>(images.size());
   const auto transform = [&](const SampleTransform& sample) {
     return [&, sample](int64_t i) {

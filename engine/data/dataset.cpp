@@ -22,6 +22,7 @@ class Subset : public Dataset {
   const std::vector<std::string>& class_names() const override { return dataset_->class_names(); }
   int64_t label(int64_t index) const override { return dataset_->label(whole(index)); }
   Image load(int64_t index) const override { return dataset_->load(whole(index)); }
+  Picture read(int64_t index) const override { return dataset_->read(whole(index)); }
   std::string describe(int64_t index) const override { return dataset_->describe(whole(index)); }
   bool resident() const override { return dataset_->resident(); }
 
@@ -49,19 +50,35 @@ class Resident : public Dataset {
   bool resident() const override { return true; }
 
   Image load(int64_t index) const override {
-    auto& slot = images_[static_cast<size_t>(index)];
-    if (const Image* kept = slot.load(std::memory_order_acquire)) return *kept;
-    Image image = dataset_->load(index);
-    if (image.pixels.size() <= bytes_per_image_) {
-      auto copy = std::make_unique<const Image>(image);
-      const Image* expected = nullptr;
-      // Two threads may have decoded the same picture: the second one throws its copy away.
-      if (slot.compare_exchange_strong(expected, copy.get(), std::memory_order_acq_rel)) (void)copy.release();
+    if (const Image* image = kept(index)) return *image;
+    return keep(index, dataset_->load(index));
+  }
+
+  // Whether a picture is decoded as a whole depends on its size alone, not on what was asked for earlier.
+  Picture read(int64_t index) const override {
+    if (const Image* image = kept(index)) return {.image = *image, .file = {}, .name = {}};
+    Picture picture = dataset_->read(index);
+    if (picture.encoded()) {
+      const auto size = image_size(picture.file);
+      if (!size || size_t{3} * static_cast<size_t>(size->width) * static_cast<size_t>(size->height) > bytes_per_image_)
+        return picture;
     }
-    return image;
+    return {.image = keep(index, decode_picture(std::move(picture))), .file = {}, .name = {}};
   }
 
  private:
+  const Image* kept(int64_t index) const { return images_[static_cast<size_t>(index)].load(std::memory_order_acquire); }
+
+  Image keep(int64_t index, Image image) const {
+    if (image.pixels.size() > bytes_per_image_) return image;
+    auto copy = std::make_unique<const Image>(image);
+    const Image* expected = nullptr;
+    // Two threads may have decoded the same picture: the second one throws its copy away.
+    if (images_[static_cast<size_t>(index)].compare_exchange_strong(expected, copy.get(), std::memory_order_acq_rel))
+      (void)copy.release();
+    return image;
+  }
+
   DatasetPtr dataset_;
   size_t bytes_per_image_;
   mutable std::vector<std::atomic<const Image*>> images_;
@@ -98,6 +115,10 @@ std::vector<int64_t> shares(const std::vector<std::vector<int64_t>>& classes, in
 }
 
 }  // namespace
+
+Image decode_picture(Picture picture) {
+  return picture.encoded() ? decode_image(picture.file, picture.name) : std::move(picture.image);
+}
 
 DatasetPtr subset(DatasetPtr dataset, std::vector<int64_t> indices) {
   return std::make_shared<Subset>(std::move(dataset), std::move(indices));

@@ -9,6 +9,19 @@
 
 namespace engine {
 
+// A picture as its data set has it: pixels or, if `file` is not empty, the bytes of a JPEG or PNG file, so that only
+// what is wanted of it need be decoded.
+struct Picture {
+  Image image;
+  std::vector<uint8_t> file;
+  std::string name;  // of the file, for messages
+
+  bool encoded() const { return !file.empty(); }
+};
+
+// The whole picture. Throws Error(ErrorKind::data) if the file cannot be decoded.
+Image decode_picture(Picture picture);
+
 // Samples are numbered 0 ... size()-1. All members may be called from several threads at once.
 class Dataset {
  public:
@@ -23,6 +36,9 @@ class Dataset {
 
   // RGB, [height, width, 3]. Throws Error(ErrorKind::data) naming the file or record.
   virtual Image load(int64_t index) const = 0;
+
+  // The same picture, not yet decoded where it lies in a file. Throws Error(ErrorKind::data) if that cannot be read.
+  virtual Picture read(int64_t index) const { return {.image = load(index), .file = {}, .name = {}}; }
 
   // The sample's path, or file and record, safe to print: control characters and bad UTF-8 are escaped.
   virtual std::string describe(int64_t index) const = 0;

@@ -8,7 +8,7 @@ namespace engine {
 namespace {
 
 [[noreturn]] void fail_unknown(std::span<const uint8_t> bytes, const std::string& name) {
-  if (bytes.empty()) fail(ErrorKind::data, name, ": the file is empty, expected a JPEG or PNG image");
+  check_not_empty(bytes, name);
   std::string start;
   for (size_t i = 0; i < bytes.size() && i < 8; ++i) {
     static constexpr char kHex[] = "0123456789abcdef";
@@ -20,6 +20,10 @@ namespace {
 }
 
 }  // namespace
+
+void check_not_empty(std::span<const uint8_t> bytes, const std::string& name) {
+  if (bytes.empty()) fail(ErrorKind::data, name, ": the file is empty, expected a JPEG or PNG image");
+}
 
 void check_inside(const Region& region, int width, int height) {
   check(region.x >= 0 && region.y >= 0 && region.width > 0 && region.height > 0 && region.width <= width - region.x &&
@@ -44,6 +48,12 @@ Image decode_image(std::span<const uint8_t> bytes, const std::string& name, cons
   if (is_jpeg(bytes)) return decode_jpeg(bytes, name, limits);
   if (is_png(bytes)) return decode_png(bytes, name, limits);
   fail_unknown(bytes, name);
+}
+
+std::optional<ImageSize> image_size(std::span<const uint8_t> bytes) {
+  if (is_jpeg(bytes)) return jpeg_size(bytes);
+  if (is_png(bytes)) return png_size(bytes);
+  return std::nullopt;
 }
 
 Image decode_image_region(std::span<const uint8_t> bytes, const std::string& name, const RegionChoice& choose,

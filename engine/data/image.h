@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -65,6 +66,17 @@ struct DecodeLimits {
 // `name` stands for the file in messages. Throws Error(ErrorKind::data) if the file is not a picture,
 // truncated, broken, or beyond `limits`; a header that lies costs neither time nor memory in proportion.
 Image decode_image(std::span<const uint8_t> bytes, const std::string& name, const DecodeLimits& limits = {});
+
+// Throws Error(ErrorKind::data) if there are no bytes.
+void check_not_empty(std::span<const uint8_t> bytes, const std::string& name);
+
+struct ImageSize {
+  int width = 0;
+  int height = 0;
+};
+
+// What the header of a JPEG or PNG file says; nothing for other and broken files.
+std::optional<ImageSize> image_size(std::span<const uint8_t> bytes);
 
 // Names the part of an image of `width` x `height` pixels that is wanted; it must lie inside.
 using RegionChoice = std::function<Region(int width, int height)>;

@@ -130,10 +130,14 @@ class ImageFolder : public Dataset {
     return std::upper_bound(class_ends_.begin(), class_ends_.end(), index) - class_ends_.begin();
   }
 
-  Image load(int64_t index) const override {
+  Image load(int64_t index) const override { return decode_picture(read(index)); }
+
+  Picture read(int64_t index) const override {
     const std::string path = full_path(index);
-    const std::string name = printable(path);
-    return decode_image(read_file(path, name, kMaxFileBytes), name);
+    std::string name = printable(path);
+    std::vector<uint8_t> file = read_file(path, name, kMaxFileBytes);
+    check_not_empty(file, name);
+    return {.image = {}, .file = std::move(file), .name = std::move(name)};
   }
 
   std::string describe(int64_t index) const override { return printable(full_path(index)); }

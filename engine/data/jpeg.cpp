@@ -219,6 +219,12 @@ bool is_jpeg(std::span<const uint8_t> bytes) {
   return bytes.size() >= 3 && bytes[0] == 0xff && bytes[1] == 0xd8 && bytes[2] == 0xff;
 }
 
+std::optional<ImageSize> jpeg_size(std::span<const uint8_t> bytes) {
+  JpegReader reader(bytes);
+  if (!reader.read_header(DecodeLimits{}.max_bytes)) return std::nullopt;
+  return ImageSize{static_cast<int>(reader.info().image_width), static_cast<int>(reader.info().image_height)};
+}
+
 Image decode_jpeg(std::span<const uint8_t> bytes, const std::string& name, const DecodeLimits& limits) {
   JpegReader reader(bytes);
   const auto broken = [&] {

@@ -6,6 +6,9 @@ namespace engine {
 
 bool is_jpeg(std::span<const uint8_t> bytes);
 
+// As image_size, likewise.
+std::optional<ImageSize> jpeg_size(std::span<const uint8_t> bytes);
+
 // As decode_image, for bytes of which is_jpeg holds.
 Image decode_jpeg(std::span<const uint8_t> bytes, const std::string& name, const DecodeLimits& limits);
 

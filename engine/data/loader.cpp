@@ -231,10 +231,10 @@ void Loader::fill_sample(Batch& batch, int64_t position, int64_t sample) {
 bool Loader::try_sample(Batch& batch, int64_t position, int64_t index, int64_t sample) {
   const auto bytes = static_cast<size_t>(options_.height * options_.width * 3);
   try {
-    const Image image = dataset_->load(index);
+    const Picture picture = dataset_->read(index);
     RandomStream random(options_.seed, static_cast<uint64_t>(epoch_), static_cast<uint64_t>(sample),
                         purpose::kAugmentation);
-    transform_(image, random, std::span(batch.images).subspan(static_cast<size_t>(position) * bytes, bytes));
+    transform_(picture, random, std::span(batch.images).subspan(static_cast<size_t>(position) * bytes, bytes));
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::data || options_.bad_images == BadImages::fail) throw;
     note_bad(index, error.what());

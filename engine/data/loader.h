@@ -28,9 +28,9 @@ struct Batch {
   std::vector<int64_t> indices;  // [count]: which sample each one is
 };
 
-// Turns a picture into height x width x 3 bytes. Called by several threads at once; the stream is the only
-// randomness it may use.
-using SampleTransform = std::function<void(const Image&, RandomStream&, std::span<uint8_t> out)>;
+// Turns a picture into height x width x 3 bytes, decoding it if it comes as a file. Called by several threads at once;
+// the stream is the only randomness it may use.
+using SampleTransform = std::function<void(const Picture&, RandomStream&, std::span<uint8_t> out)>;
 
 enum class LoaderMode {
   train,     // a new order each epoch

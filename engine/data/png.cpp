@@ -227,6 +227,15 @@ bool is_png(Bytes bytes) {
   return bytes.size() >= kSignature.size() && std::equal(kSignature.begin(), kSignature.end(), bytes.begin());
 }
 
+std::optional<ImageSize> png_size(Bytes bytes) {
+  constexpr size_t kHeaderEnd = 24;  // signature, length and type of the first chunk, width, height
+  constexpr uint32_t kLargest = 0x7fffffff;
+  if (bytes.size() < kHeaderEnd || std::memcmp(&bytes[12], "IHDR", 4) != 0) return std::nullopt;
+  const uint32_t width = big_endian32(&bytes[16]), height = big_endian32(&bytes[20]);
+  if (width > kLargest || height > kLargest) return std::nullopt;
+  return ImageSize{static_cast<int>(width), static_cast<int>(height)};
+}
+
 Image decode_png(Bytes bytes, const std::string& name, const DecodeLimits& limits) {
   const Chunks png = ChunkReader(bytes, name).read();
   const auto bits = static_cast<size_t>(png.depth * channels(png.color_type));

@@ -28,14 +28,16 @@ InputFormat input_format(const TrainConfig& config, const DataFacts& data, Devic
 }
 
 SampleTransform train_sample(const TrainConfig& config) {
-  return [transform = train_transform(config)](const Image& image, RandomStream& random, std::span<uint8_t> out) {
-    transform_image(transform, image, random, out);
+  return [transform = train_transform(config)](const Picture& picture, RandomStream& random, std::span<uint8_t> out) {
+    if (picture.encoded()) return decode_and_transform(picture.file, picture.name, transform, random, out);
+    transform_image(transform, picture.image, random, out);
   };
 }
 
 SampleTransform val_sample(const TrainConfig& config) {
-  return [transform = eval_transform(config)](const Image& image, RandomStream&, std::span<uint8_t> out) {
-    transform_image(transform, image, out);
+  return [transform = eval_transform(config)](const Picture& picture, RandomStream&, std::span<uint8_t> out) {
+    if (picture.encoded()) return transform_image(transform, decode_image(picture.file, picture.name), out);
+    transform_image(transform, picture.image, out);
   };
 }
 

@@ -87,6 +87,7 @@ class FakeDataset : public Dataset {
     std::function<Image(int64_t)> load = [](int64_t index) {
       return Image{.width = 1, .height = 1, .pixels = {static_cast<uint8_t>(index), 0, 0}};
     };
+    std::function<std::vector<uint8_t>(int64_t)> file = nullptr;  // given: the pictures lie in files
   };
 
   explicit FakeDataset(Options options) : options_(std::move(options)) {
@@ -96,7 +97,13 @@ class FakeDataset : public Dataset {
   int64_t size() const override { return options_.size; }
   const std::vector<std::string>& class_names() const override { return class_names_; }
   int64_t label(int64_t index) const override { return options_.label(index); }
-  Image load(int64_t index) const override { return options_.load(index); }
+  Image load(int64_t index) const override {
+    return options_.file ? decode_picture(read(index)) : options_.load(index);
+  }
+  Picture read(int64_t index) const override {
+    if (!options_.file) return Dataset::read(index);
+    return {.image = {}, .file = options_.file(index), .name = describe(index)};
+  }
   std::string describe(int64_t index) const override { return "picture " + std::to_string(index); }
 
  private:

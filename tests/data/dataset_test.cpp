@@ -85,6 +85,25 @@ TEST(SplitDataset, RefusesWhatIsNoPart) {
   EXPECT_EQ(refusal(0.97), "val-split: 0.97 of 10 samples would leave none to train on; hold out fewer");
 }
 
+TEST(KeepInMemory, DecodesOnlyTheFilesThatItKeeps) {
+  std::atomic<int> reads = 0;
+  const DatasetPtr kept = keep_in_memory(fake_dataset({.file =
+                                                           [&](int64_t index) {
+                                                             ++reads;
+                                                             return index == 0 ? test::solid_png(2, 2, 1, 2, 3)
+                                                                               : test::solid_png(3, 2, 1, 2, 3);
+                                                           }}),
+                                         12);
+  for (int round = 0; round < 2; ++round) {
+    const Picture small = kept->read(0), large = kept->read(1);
+    EXPECT_FALSE(small.encoded());
+    EXPECT_EQ(small.image.pixels.size(), 12u);
+    EXPECT_EQ(large.file, test::solid_png(3, 2, 1, 2, 3));
+    EXPECT_EQ(large.name, "picture 1");
+  }
+  EXPECT_EQ(reads, 3);
+}
+
 TEST(KeepInMemory, LoadsASmallPictureOnce) {
   std::atomic<int> loads = 0;
   const DatasetPtr kept =

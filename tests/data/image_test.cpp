@@ -285,6 +285,18 @@ TEST(DecodeImageRegion, IsCutFromTheWhole) {
   }
 }
 
+TEST(ImageSize, IsThatOfTheDecodedPicture) {
+  for (const char* name : {"420.jpg", "444_progressive.jpg", "gray.jpg", "cmyk.jpg", "rgba16.png"}) {
+    const Bytes file = read_bytes(golden_path(name));
+    const Image whole = decode_image(file, name);
+    const auto size = image_size(file);
+    ASSERT_TRUE(size) << name;
+    EXPECT_EQ(size->width, whole.width) << name;
+    EXPECT_EQ(size->height, whole.height) << name;
+    EXPECT_FALSE(image_size(std::span(file).first(16))) << name;
+  }
+}
+
 TEST(DecodeImageRegion, RefusesARegionOutside) {
   try {
     decode_image_region(read_bytes(golden_path("420.jpg")), "a.jpg", [](int, int) { return Region{40, 0, 6, 1}; });

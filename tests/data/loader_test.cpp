@@ -21,8 +21,8 @@ using testing::ElementsAre;
 using namespace std::chrono_literals;
 
 // One pixel: the sample's own byte and two that only the stream decides.
-void mark(const Image& image, RandomStream& random, std::span<uint8_t> out) {
-  out[0] = image.pixels[0];
+void mark(const Picture& picture, RandomStream& random, std::span<uint8_t> out) {
+  out[0] = picture.image.pixels[0];
   out[1] = static_cast<uint8_t>(random.next_u32());
   out[2] = static_cast<uint8_t>(random.below(200));
 }

@@ -86,8 +86,8 @@ class Training {
                .grad_accum_steps = setting.grad_accum_steps}),
         data_(open_shapes({.train_size = kSamples, .val_size = 10}).train),
         loader_(data_,
-                [](const Image& image, RandomStream&, std::span<uint8_t> out) {
-                  std::copy_n(image.pixels.begin(), out.size(), out.begin());
+                [](const Picture& picture, RandomStream&, std::span<uint8_t> out) {
+                  std::copy_n(picture.image.pixels.begin(), out.size(), out.begin());
                 },
                 {.batch_size = kBatch, .height = kSize, .width = kSize, .workers = 0}),
         setting_(setting) {}
