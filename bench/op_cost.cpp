@@ -93,11 +93,11 @@ OpCost linear_backward_cost(const Tensor& x, const Tensor& w, const Tensor& dy, 
   return cost;
 }
 
-OpCost sgd_cost(std::span<const SgdParameter> parameters) {
+OpCost optimizer_cost(std::span<const OptimizerParameter> parameters) {
   OpCost cost;
-  for (const SgdParameter& p : parameters) {
-    cost.read += bytes(p.parameter) + bytes(p.grad) + bytes(p.momentum_buffer);
-    cost.written += bytes(p.parameter) + bytes(p.momentum_buffer);
+  for (const OptimizerParameter& p : parameters) {
+    cost.read += bytes(p.parameter) + bytes(p.grad) + bytes(p.momentum);
+    cost.written += bytes(p.parameter) + bytes(p.momentum);
   }
   return cost;
 }

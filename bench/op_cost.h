@@ -30,7 +30,7 @@ OpCost linear_cost(const Tensor& x, const Tensor& w, const Tensor& y);
 OpCost linear_backward_cost(const Tensor& x, const Tensor& w, const Tensor& dy, const Tensor& dx, const Tensor& dw,
                             const Tensor& dbias);
 
-OpCost sgd_cost(std::span<const SgdParameter> parameters);
+OpCost optimizer_cost(std::span<const OptimizerParameter> parameters);
 
 // One pass that reads some tensors and writes others; undefined ones count nothing.
 OpCost pass_cost(std::initializer_list<const Tensor*> read, std::initializer_list<const Tensor*> written);

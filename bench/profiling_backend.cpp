@@ -248,12 +248,13 @@ void ProfilingBackend::softmax_cross_entropy(const Tensor& logits, const Tensor&
         [&] { inner_.softmax_cross_entropy(logits, target, label_smoothing, loss, dlogits); });
 }
 
-void ProfilingBackend::sgd_step(std::span<const SgdParameter> parameters, const SgdStep& step) {
+void ProfilingBackend::optimizer_step(std::span<const OptimizerParameter> parameters, const OptimizerStep& step) {
   const auto describe = [&] {
-    return OpCall{
-        .layer = "optimiser", .shape = std::to_string(parameters.size()) + " tensors", .cost = sgd_cost(parameters)};
+    return OpCall{.layer = "optimiser",
+                  .shape = std::to_string(parameters.size()) + " tensors",
+                  .cost = optimizer_cost(parameters)};
   };
-  timed("sgd", describe, [&] { inner_.sgd_step(parameters, step); });
+  timed("sgd", describe, [&] { inner_.optimizer_step(parameters, step); });
 }
 
 void ProfilingBackend::find_non_finite(std::span<const Tensor> tensors, const Tensor& found) {

@@ -74,17 +74,19 @@ struct ConvInference {  // y = act(conv(x, w) * scale + shift + residual), scale
   Tensor y;
 };
 
-struct SgdParameter {
-  Tensor parameter, grad, momentum_buffer;  // same shape, f32; momentum_buffer undefined when momentum is 0
+struct OptimizerParameter {
+  Tensor parameter, grad;  // same shape, f32
+  Tensor momentum;         // like parameter; undefined when the momentum is 0
   float weight_decay = 0;
 };
-struct SgdStep {  // PyTorch's SGD: d = g + wd*p; m = momentum*m + d; d = nesterov ? d + momentum*m : m; p -= lr*d
+struct OptimizerStep {  // PyTorch's SGD: d = g + wd*p; m = momentum*m + d; d = nesterov ? d + momentum*m : m; p -= lr*d
   float lr = 0, momentum = 0;
   bool nesterov = false;
   // Optional, in the device's memory and read there when the step happens: recorded work happens again with other
   // contents.
-  Tensor device_lr;  // [] f32, instead of lr
-  Tensor found;      // [] i64 of find_non_finite(): nothing is updated unless it is 0
+  Tensor device_lr;   // [] f32, instead of lr
+  Tensor grad_scale;  // [] f32: g is the gradient times this
+  Tensor found;       // [] i64 of find_non_finite(): nothing is updated unless it is 0
 };
 
 // Work that is done again and again with the same shapes. What it costs the host to say every operation anew is paid
@@ -195,7 +197,7 @@ class Backend {
                                      const Tensor& loss, const Tensor& dlogits) = 0;
 
   // --- optimiser: all parameters in one call ---
-  virtual void sgd_step(std::span<const SgdParameter> parameters, const SgdStep& step) = 0;
+  virtual void optimizer_step(std::span<const OptimizerParameter> parameters, const OptimizerStep& step) = 0;
 
   // found [] i64 = 0 if these f32 tensors hold neither infinity nor NaN, else n - i, where i is the first of the n
   // tensors that does.

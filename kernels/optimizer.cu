@@ -26,10 +26,10 @@ GPU_DEVICE void store_half(T* to, float4 v) {
 // A block a chunk.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    step(const SgdChunk* chunks, const float* lr_on_device, const uint32_t* skip, Rule rule) {
+    step(const SgdChunk* chunks, const float* lr_on_device, const float* grad_scale, const uint32_t* skip, Rule rule) {
   if (skip && *skip != 0) return;
   const SgdChunk chunk = chunks[blockIdx.x];
-  const float lr = *lr_on_device, decay = chunk.weight_decay;
+  const float lr = *lr_on_device, scale = grad_scale ? *grad_scale : 1.0f, decay = chunk.weight_decay;
   T* const half_copy = static_cast<T*>(chunk.half_copy);
   const bool wide =
       (reinterpret_cast<uintptr_t>(chunk.parameter) % 16 | reinterpret_cast<uintptr_t>(chunk.grad) % 16 |
@@ -41,16 +41,16 @@ __global__ void __launch_bounds__(kThreads)
     float4 m = {};
     const bool has_momentum = chunk.momentum_buffer != nullptr;
     if (has_momentum && !rule.first) m = reinterpret_cast<const float4*>(chunk.momentum_buffer)[i];
-    p.x = updated(p.x, g.x, has_momentum ? &m.x : nullptr, lr, decay, rule);
-    p.y = updated(p.y, g.y, has_momentum ? &m.y : nullptr, lr, decay, rule);
-    p.z = updated(p.z, g.z, has_momentum ? &m.z : nullptr, lr, decay, rule);
-    p.w = updated(p.w, g.w, has_momentum ? &m.w : nullptr, lr, decay, rule);
+    p.x = updated(p.x, g.x * scale, has_momentum ? &m.x : nullptr, lr, decay, rule);
+    p.y = updated(p.y, g.y * scale, has_momentum ? &m.y : nullptr, lr, decay, rule);
+    p.z = updated(p.z, g.z * scale, has_momentum ? &m.z : nullptr, lr, decay, rule);
+    p.w = updated(p.w, g.w * scale, has_momentum ? &m.w : nullptr, lr, decay, rule);
     reinterpret_cast<float4*>(chunk.parameter)[i] = p;
     if (has_momentum) reinterpret_cast<float4*>(chunk.momentum_buffer)[i] = m;
     if (half_copy) store_half(half_copy + 4 * i, p);
   }
   for (int i = 4 * vectors + static_cast<int>(threadIdx.x); i < count; i += kThreads) {
-    const float p = updated(chunk.parameter[i], chunk.grad[i],
+    const float p = updated(chunk.parameter[i], chunk.grad[i] * scale,
                             chunk.momentum_buffer ? chunk.momentum_buffer + i : nullptr, lr, decay, rule);
     chunk.parameter[i] = p;
     if (half_copy) half_copy[i] = gpu::from_float<T>(p);
@@ -65,7 +65,7 @@ bool sgd_step(const SgdStep& args, Stream stream) {
   if (!args.chunks || !args.lr) return false;
   return gpu::launch(args.half_type == DataType::bf16 ? step<bf16> : step<f16>,
                      {.grid = static_cast<unsigned>(args.num_chunks), .block = kThreads, .stream = stream}, args.chunks,
-                     args.lr, args.skip, Rule{args.momentum, args.nesterov, args.first});
+                     args.lr, args.grad_scale, args.skip, Rule{args.momentum, args.nesterov, args.first});
 }
 Cost sgd_step_cost(const SgdStep& args, int64_t elements, bool half_copies) {
   const bool momentum = args.momentum != 0;

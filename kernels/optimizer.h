@@ -1,7 +1,7 @@
 #pragma once
 // Stochastic gradient descent over all parameters in one launch. What to update is a table in device memory, made once;
-// the learning rate, and whether to update at all, are read from device memory, so that a captured graph follows a
-// schedule and a check of the gradients.
+// the learning rate, the factor of the gradients, and whether to update at all, are read from device memory, so that a
+// captured graph follows a schedule and a check of the gradients.
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -43,16 +43,17 @@ inline std::vector<SgdChunk> sgd_chunks(const std::vector<SgdTensor>& tensors) {
 
 // PyTorch's SGD: d = grad + weight_decay * p;  m = momentum * m + d (m = d if `first`);
 //   p -= lr * (nesterov ? d + momentum * m : m);  half_copy = p rounded. Without a momentum buffer p -= lr * d.
-// Nothing at all is written if *skip is not 0.
+// grad is *grad_scale times what is read. Nothing at all is written if *skip is not 0.
 // Moves: 20 bytes an element with momentum (12 without), 2 more with a half copy.
-// Needs: chunks, lr and skip on the device; tensors that overlap nothing, each chunk at most kSgdChunk elements;
-// half_type bf16 or f16 if there is a half copy. Every launch costs the same whatever the sizes of the tensors: one
-// block a chunk.
+// Needs: chunks, lr, grad_scale and skip on the device; tensors that overlap nothing, each chunk at most kSgdChunk
+// elements; half_type bf16 or f16 if there is a half copy. Every launch costs the same whatever the sizes of the
+// tensors: one block a chunk.
 struct SgdStep {
   const SgdChunk* chunks = nullptr;
   int64_t num_chunks = 0;
   const float* lr = nullptr;
-  const uint32_t* skip = nullptr;  // optional; what find_non_finite() found
+  const float* grad_scale = nullptr;  // optional: each gradient is multiplied by it
+  const uint32_t* skip = nullptr;     // optional; what find_non_finite() found
   float momentum = 0;
   bool nesterov = false;
   bool first = false;  // momentum buffers hold nothing yet

@@ -216,11 +216,11 @@ class Cases {
     int64_t count = 0;
     for (const Shape& shape : shapes) count += shape.numel();
     add("sgd_step", std::to_string(count), [=] {
-      auto parameters = std::make_shared<std::vector<SgdParameter>>();
+      auto parameters = std::make_shared<std::vector<OptimizerParameter>>();
       for (const Shape& shape : shapes) parameters->push_back({noise(shape), noise(shape), noise(shape), 1e-4f});
       // So small a rate that the parameters stay finite in any number of steps.
-      const SgdStep step = {.lr = 1e-9f, .momentum = 0.9f};
-      return CpuCase{sgd_cost(*parameters), [=] { cpu().sgd_step(*parameters, step); }};
+      const OptimizerStep step = {.lr = 1e-9f, .momentum = 0.9f};
+      return CpuCase{optimizer_cost(*parameters), [=] { cpu().optimizer_step(*parameters, step); }};
     });
     add("find_non_finite", std::to_string(count), [=] {
       auto tensors = std::make_shared<Tensors>();

@@ -56,7 +56,7 @@ class CpuBackend final : public Backend {
   void softmax_cross_entropy(const Tensor& logits, const Tensor& target, float label_smoothing, const Tensor& loss,
                              const Tensor& dlogits) override;
 
-  void sgd_step(std::span<const SgdParameter> parameters, const SgdStep& step) override;
+  void optimizer_step(std::span<const OptimizerParameter> parameters, const OptimizerStep& step) override;
 
   std::string export_plans() const override;
   void import_plans(const std::string& json) override;

@@ -80,7 +80,7 @@ class CudaBackend final : public Backend {
   void softmax_cross_entropy(const Tensor& logits, const Tensor& target, float label_smoothing, const Tensor& loss,
                              const Tensor& dlogits) override;
 
-  void sgd_step(std::span<const SgdParameter> parameters, const SgdStep& step) override;
+  void optimizer_step(std::span<const OptimizerParameter> parameters, const OptimizerStep& step) override;
 
   void find_non_finite(std::span<const Tensor> tensors, const Tensor& found) override;
   std::unique_ptr<Recording> make_recording() override;

@@ -36,7 +36,7 @@ LoadReport load_weights(const SafetensorsFile& file, Module& module, LoadOptions
 FileDigest save_safetensors(const std::filesystem::path& path, Module& module,
                             const SafetensorsMetadata& metadata = default_safetensors_metadata());
 
-// A copy in host memory of Module::state() or Sgd::state() in the form of a file, for write_checkpoint(). Training may
+// A copy in host memory of Module::state() or Optimizer::state() in the form of a file, for write_checkpoint(). Training may
 // go on while it is being written.
 class HostState {
  public:
@@ -49,7 +49,7 @@ class HostState {
   std::vector<TensorView> views_;
 };
 
-// The way back, bit for bit: every tensor of the file on the host in the engine's order of axes; sgd.load_state() takes
+// The way back, bit for bit: every tensor of the file on the host in the engine's order of axes; Optimizer::load_state() takes
 // them. Throws Error(checkpoint) for a type that the engine does not hold.
 std::vector<NamedTensor> read_state(const SafetensorsFile& file);
 

@@ -9,14 +9,6 @@ namespace engine {
 namespace {
 
 constexpr int kMaxFailures = 3;
-constexpr const char* kMomentumPrefix = "momentum_buffer.";
-
-// The optimiser's state under the names of a trainer.safetensors.
-std::vector<NamedTensor> trainer_state(const Sgd& sgd) {
-  std::vector<NamedTensor> state = sgd.state();
-  for (NamedTensor& entry : state) entry.name = kMomentumPrefix + entry.name;
-  return state;
-}
 
 }  // namespace
 
@@ -37,8 +29,8 @@ bool Checkpointer::attempt(const Write& write, bool required) {
   }
 }
 
-bool Checkpointer::save(Module& module, const Sgd& sgd, const SavedState& saved, bool required) {
-  const HostState model(module.state()), trainer(trainer_state(sgd));
+bool Checkpointer::save(Module& module, const Optimizer& optimizer, const SavedState& saved, bool required) {
+  const HostState model(module.state()), trainer(optimizer.state());
   const CheckpointContents contents{.step = saved.state.step,
                                     .model = model.views(),
                                     .trainer = trainer.views(),
@@ -62,18 +54,6 @@ uint64_t estimate_checkpoint_bytes(Module& module) {
   for (const NamedTensor& entry : module.state()) bytes += entry.tensor.bytes();
   for (const NamedParameter& parameter : module.parameters()) bytes += parameter.tensor.bytes();
   return bytes;
-}
-
-std::vector<NamedTensor> momentum_of(const SafetensorsFile& trainer) {
-  std::vector<NamedTensor> state = read_state(trainer);
-  const std::string prefix = kMomentumPrefix;
-  for (NamedTensor& entry : state) {
-    if (!entry.name.starts_with(prefix)) {
-      fail(ErrorKind::checkpoint, trainer.origin(), ": unknown tensor ", entry.name, ", expected ", prefix, "*");
-    }
-    entry.name.erase(0, prefix.size());
-  }
-  return state;
 }
 
 }  // namespace engine

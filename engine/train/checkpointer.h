@@ -7,7 +7,7 @@
 
 #include "engine/io/safetensors.h"
 #include "engine/nn/module.h"
-#include "engine/optim/sgd.h"
+#include "engine/optim/optimizer.h"
 #include "engine/train/run_state.h"
 
 namespace engine {
@@ -20,7 +20,7 @@ class Checkpointer {
 
   // Writes `last`. A disk that fails is warned of, and the training goes on; throws Error(checkpoint) at the third
   // failure in a row, or at once if `required`.
-  bool save(Module& module, const Sgd& sgd, const SavedState& saved, bool required = false);
+  bool save(Module& module, const Optimizer& optimizer, const SavedState& saved, bool required = false);
 
   // Makes `best` the checkpoint that `last` is now.
   void mark_best();
@@ -33,9 +33,6 @@ class Checkpointer {
   int64_t keep_older_;
   int failures_ = 0;
 };
-
-// What Sgd::load_state() takes, from a trainer.safetensors that save() wrote. Throws Error(checkpoint).
-std::vector<NamedTensor> momentum_of(const SafetensorsFile& trainer);
 
 // Bytes that one checkpoint of this module will take, momentum included.
 uint64_t estimate_checkpoint_bytes(Module& module);

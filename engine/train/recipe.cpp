@@ -7,6 +7,7 @@
 
 #include "engine/device.h"
 #include "engine/error.h"
+#include "engine/optim/sgd.h"
 
 namespace engine {
 namespace {
@@ -158,13 +159,14 @@ Schedule make_schedule(const TrainConfig& config, int64_t steps_per_epoch) {
   return schedule;
 }
 
-SgdOptions sgd_options(const TrainConfig& config) {
-  return {.lr = static_cast<float>(*config.lr),
-          .momentum = static_cast<float>(config.momentum),
-          .nesterov = config.nesterov,
-          .weight_decay = static_cast<float>(*config.weight_decay),
-          .norm_weight_decay = static_cast<float>(*config.norm_weight_decay),
-          .bias_weight_decay = static_cast<float>(*config.bias_weight_decay)};
+std::unique_ptr<Optimizer> make_optimizer(const TrainConfig& config, std::vector<NamedParameter> parameters) {
+  return std::make_unique<Sgd>(std::move(parameters),
+                               SgdOptions{.lr = static_cast<float>(*config.lr),
+                                          .momentum = static_cast<float>(config.momentum),
+                                          .nesterov = config.nesterov,
+                                          .weight_decay = static_cast<float>(*config.weight_decay),
+                                          .norm_weight_decay = static_cast<float>(*config.norm_weight_decay),
+                                          .bias_weight_decay = static_cast<float>(*config.bias_weight_decay)});
 }
 
 TrainTransform train_transform(const TrainConfig& config) {

@@ -2,12 +2,14 @@
 // What a run does where its configuration leaves the choice: settings that fit the data and the model, and the schedule
 // and transforms that follow from the settings.
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/data/dataset.h"
 #include "engine/data/transforms.h"
+#include "engine/optim/optimizer.h"
 #include "engine/optim/schedule.h"
-#include "engine/optim/sgd.h"
 #include "engine/train/config.h"
 
 namespace engine {
@@ -41,7 +43,7 @@ TrainConfig resolve(TrainConfig config, const DataFacts& data, const ModelFacts&
 int64_t global_batch(const TrainConfig& config);
 int64_t steps_per_epoch(const TrainConfig& config, int64_t train_samples);
 Schedule make_schedule(const TrainConfig& config, int64_t steps_per_epoch);
-SgdOptions sgd_options(const TrainConfig& config);
+std::unique_ptr<Optimizer> make_optimizer(const TrainConfig& config, std::vector<NamedParameter> parameters);
 TrainTransform train_transform(const TrainConfig& config);
 EvalTransform eval_transform(const TrainConfig& config);
 Normalization normalization(const DataFacts& data);

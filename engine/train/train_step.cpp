@@ -43,9 +43,9 @@ void count_batch(std::vector<NamedTensor>& buffers) {
 
 }  // namespace
 
-TrainStep::TrainStep(const TrainableModel& model, Sgd& sgd, const StepOptions& options)
+TrainStep::TrainStep(const TrainableModel& model, Optimizer& optimizer, const StepOptions& options)
     : model_(model),
-      sgd_(sgd),
+      optimizer_(optimizer),
       options_(options),
       parameters_(model.module->parameters()),
       lr_(Tensor::empty({}, {DType::f32, options.input.device})),
@@ -106,7 +106,7 @@ void TrainStep::update() {
   }
   if (!accumulates()) gradients.push_back(prepared_.loss);  // otherwise the host has looked at each
   device.find_non_finite(gradients, found_);
-  sgd_.step({.lr = lr_, .found = found_});
+  optimizer_.step({.lr = lr_, .found = found_});
   if (!prepared_.update) return;
   // The recorded batches add to the same memory. -0, because -0 + g is g to the last bit, which +0 is not for g = -0.
   for (size_t i = 0; i < gradients.size(); ++i) {
@@ -127,11 +127,11 @@ void TrainStep::run_batch(const Batch& batch) {
   if (!prepared_.batch) return work();
   if (prepared_.batch->run(work)) return;
   count_batch(buffers_);
-  if (!accumulates()) sgd_.replayed();
+  if (!accumulates()) optimizer_.replayed();
 }
 
 uint64_t TrainStep::versions() const {
-  uint64_t sum = sgd_.version();
+  uint64_t sum = optimizer_.version();
   for (const NamedParameter& parameter : parameters_) sum += parameter.tensor.storage().version();
   return sum;
 }
@@ -185,8 +185,8 @@ MetricSums TrainStep::run(Loader& loader, const Dataset& dataset, Batch& batch, 
 
 MetricSums TrainStep::run_batches(Loader& loader, const Dataset& dataset, Batch& batch, int64_t step, double lr) {
   MetricSums sums;
-  sgd_.set_lr(static_cast<float>(lr));
-  const float rate = sgd_.lr();
+  optimizer_.set_lr(static_cast<float>(lr));
+  const float rate = optimizer_.lr();
   backend(options_.input.device).upload(lr_.raw(), &rate, sizeof(rate));
   for (int64_t i = 0; i < options_.grad_accum_steps; ++i) {
     if (!loader.next(batch)) fail(ErrorKind::internal, "training: the data ended before step ", step);
@@ -203,7 +203,7 @@ MetricSums TrainStep::run_batches(Loader& loader, const Dataset& dataset, Batch&
     if (!prepared_.update) {
       update();
     } else if (!prepared_.update->run([this] { update(); })) {
-      sgd_.replayed();
+      optimizer_.replayed();
     }
   }
   prepared_.versions = versions();

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "engine/data/loader.h"
-#include "engine/optim/sgd.h"
+#include "engine/optim/optimizer.h"
 #include "engine/train/metrics.h"
 #include "engine/train/trainable.h"
 
@@ -24,8 +24,8 @@ struct StepOptions {
 // results are the same bits.
 class TrainStep {
  public:
-  // `model` and `sgd` must outlive this.
-  TrainStep(const TrainableModel& model, Sgd& sgd, const StepOptions& options);
+  // `model` and `optimizer` must outlive this.
+  TrainStep(const TrainableModel& model, Optimizer& optimizer, const StepOptions& options);
   ~TrainStep();
   TrainStep(const TrainStep&) = delete;
   TrainStep& operator=(const TrainStep&) = delete;
@@ -57,7 +57,7 @@ class TrainStep {
   uint64_t versions() const;
 
   const TrainableModel& model_;
-  Sgd& sgd_;
+  Optimizer& optimizer_;
   const StepOptions options_;
   std::vector<NamedParameter> parameters_;
   std::vector<NamedTensor> buffers_;

@@ -83,7 +83,7 @@ class Trainer {
   const Clock::time_point start_ = Clock::now();
   double seconds_before_ = 0;  // of earlier processes
 
-  Sgd sgd_;
+  std::unique_ptr<Optimizer> optimizer_;
   TrainStep train_step_;
   Loader train_loader_, val_loader_;
   Batch batch_;
@@ -108,8 +108,8 @@ Trainer::Trainer(const TrainSetup& setup)
       steps_per_epoch_(steps_per_epoch(setup.config, setup.facts.train_samples)),
       epochs_(*setup.config.epochs),
       schedule_(make_schedule(setup.config, steps_per_epoch_)),
-      sgd_(setup.model.module->parameters(), sgd_options(setup.config)),
-      train_step_(setup.model, sgd_,
+      optimizer_(make_optimizer(setup.config, setup.model.module->parameters())),
+      train_step_(setup.model, *optimizer_,
                   {.input = input_format(setup.config, setup.facts, setup.device),
                    .grad_accum_steps = setup.config.grad_accum_steps,
                    .label_smoothing = static_cast<float>(*setup.config.label_smoothing)}),
@@ -128,7 +128,7 @@ void Trainer::restore() {
     log_warning("resumed with another setting, so the result differs from that of the unbroken run: " + change);
   }
   load_weights(setup_.resume.checkpoint->model, *setup_.model.module);
-  sgd_.load_state(momentum_of(setup_.resume.checkpoint->trainer));
+  optimizer_->load_state(read_state(setup_.resume.checkpoint->trainer));
   backend(setup_.device).import_plans(saved.environment.plans);
   state_ = saved.state;
   seconds_before_ = state_.seconds;
@@ -167,7 +167,7 @@ SavedState Trainer::saved_state() {
 
 bool Trainer::save(bool required) {
   last_save_ = Clock::now();
-  return checkpointer_.save(*setup_.model.module, sgd_, saved_state(), required);
+  return checkpointer_.save(*setup_.model.module, *optimizer_, saved_state(), required);
 }
 
 double Trainer::seconds_left() const {

@@ -102,12 +102,12 @@ TEST(OpCost, CountsTheWantedGradientsOfAMatrixProduct) {
 
 TEST(OpCost, CountsMomentumWhereThereIsSome) {
   const Tensor p = Tensor::zeros({10});
-  const std::vector<SgdParameter> with = {{.parameter = p, .grad = p, .momentum_buffer = p}},
-                                  without = {{.parameter = p, .grad = p, .momentum_buffer = {}}};
-  EXPECT_EQ(sgd_cost(with).read, 120);
-  EXPECT_EQ(sgd_cost(with).written, 80);
-  EXPECT_EQ(sgd_cost(without).read, 80);
-  EXPECT_EQ(sgd_cost(without).written, 40);
+  const std::vector<OptimizerParameter> with = {{.parameter = p, .grad = p, .momentum = p}},
+                                        without = {{.parameter = p, .grad = p, .momentum = {}}};
+  EXPECT_EQ(optimizer_cost(with).read, 120);
+  EXPECT_EQ(optimizer_cost(with).written, 80);
+  EXPECT_EQ(optimizer_cost(without).read, 80);
+  EXPECT_EQ(optimizer_cost(without).written, 40);
 }
 
 TEST(FloorSeconds, IsTheSlowerOfTheTwo) {

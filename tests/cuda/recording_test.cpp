@@ -108,7 +108,7 @@ TEST(Recording, HoldsTheOptimiser) {
   const Tensor parameter = values(8), momentum = values(0), grad = values(1);
   const Tensor lr = Tensor::scalar(0, {DType::f32, kDevice}), found = Tensor::zeros({}, {DType::i64, kDevice});
   Backend& device = backend(kDevice);
-  const SgdParameter updated = {.parameter = parameter, .grad = grad, .momentum_buffer = momentum};
+  const OptimizerParameter updated = {.parameter = parameter, .grad = grad, .momentum = momentum};
   const std::unique_ptr<Recording> recording = device.make_recording();
   int calls = 0;
   const auto step = [&](float rate, float gradient) {
@@ -117,7 +117,7 @@ TEST(Recording, HoldsTheOptimiser) {
     recording->run([&] {
       ++calls;
       device.find_non_finite(std::vector{grad}, found);
-      device.sgd_step(std::vector{updated}, {.momentum = 0.5f, .device_lr = lr, .found = found});
+      device.optimizer_step(std::vector{updated}, {.momentum = 0.5f, .device_lr = lr, .found = found});
     });
   };
   step(1, 1);
@@ -142,7 +142,7 @@ TEST(Recording, KeepsItsTables) {
   const Tensor parameter = values(1), grad = values(1), other = values(1), other_grad = values(1);
   Backend& device = backend(kDevice);
   const auto step = [&](const Tensor& p, const Tensor& g) {
-    device.sgd_step(std::vector{SgdParameter{.parameter = p, .grad = g, .momentum_buffer = {}}}, {.lr = 0.25f});
+    device.optimizer_step(std::vector{OptimizerParameter{.parameter = p, .grad = g, .momentum = {}}}, {.lr = 0.25f});
   };
   const std::unique_ptr<Recording> recording = device.make_recording();
   for (int i = 0; i < 2; ++i) recording->run([&] { step(parameter, grad); });

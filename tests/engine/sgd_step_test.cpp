@@ -34,14 +34,15 @@ TEST_P(SgdStepTest, FollowsTheRule) {
       moved.value[i] = p[i] - double{lr} * step;
       moved.magnitude[i] = std::abs(p[i]) + double{lr} * 2 * kept.magnitude[i];
     }
-    const SgdParameter parameter = {.parameter = tensor_of(p, {count}),
-                                    .grad = tensor_of(g, {count}),
-                                    .momentum_buffer = c.momentum == 0 ? Tensor{} : tensor_of(m, {count}),
-                                    .weight_decay = c.weight_decay};
-    backend(test_device()).sgd_step(std::vector{parameter}, {.lr = lr, .momentum = c.momentum, .nesterov = c.nesterov});
+    const OptimizerParameter parameter = {.parameter = tensor_of(p, {count}),
+                                          .grad = tensor_of(g, {count}),
+                                          .momentum = c.momentum == 0 ? Tensor{} : tensor_of(m, {count}),
+                                          .weight_decay = c.weight_decay};
+    backend(test_device())
+        .optimizer_step(std::vector{parameter}, {.lr = lr, .momentum = c.momentum, .nesterov = c.nesterov});
     EXPECT_TRUE(close_to(array_of(parameter.parameter), moved, DType::f32, {count}));
     if (c.momentum != 0) {
-      EXPECT_TRUE(close_to(array_of(parameter.momentum_buffer), kept, DType::f32, {count}));
+      EXPECT_TRUE(close_to(array_of(parameter.momentum), kept, DType::f32, {count}));
     }
   }
 }
@@ -53,27 +54,27 @@ INSTANTIATE_TEST_SUITE_P(Rules, SgdStepTest,
                          [](const auto& instance) { return std::string(instance.param.name); });
 
 TEST(SgdStep, GivesEachParameterItsOwnDecay) {
-  const SgdParameter decayed = {
-      .parameter = full_tensor({3}, 1), .grad = full_tensor({3}, 0), .momentum_buffer = {}, .weight_decay = 0.5f};
-  const SgdParameter other = {
-      .parameter = full_tensor({2, 2}, 1), .grad = full_tensor({2, 2}, 0), .momentum_buffer = {}, .weight_decay = 0};
-  backend(test_device()).sgd_step(std::vector{decayed, other}, {.lr = 0.5f});
+  const OptimizerParameter decayed = {
+      .parameter = full_tensor({3}, 1), .grad = full_tensor({3}, 0), .momentum = {}, .weight_decay = 0.5f};
+  const OptimizerParameter other = {
+      .parameter = full_tensor({2, 2}, 1), .grad = full_tensor({2, 2}, 0), .momentum = {}, .weight_decay = 0};
+  backend(test_device()).optimizer_step(std::vector{decayed, other}, {.lr = 0.5f});
   EXPECT_EQ(array_of(decayed.parameter), Array(3, 0.75));
   EXPECT_EQ(array_of(other.parameter), Array(4, 1.0));
 }
 
 TEST(SgdStep, ReadsTheRateAndTheCheckOnTheDevice) {
-  const SgdParameter parameter = {
-      .parameter = full_tensor({3}, 1), .grad = full_tensor({3}, 1), .momentum_buffer = full_tensor({3}, 2)};
+  const OptimizerParameter parameter = {
+      .parameter = full_tensor({3}, 1), .grad = full_tensor({3}, 1), .momentum = full_tensor({3}, 2)};
   const Tensor lr = full_tensor({}, 0.25), found = Tensor::full({}, 1, {DType::i64, test_device()});
-  const SgdStep step = {.lr = 9, .momentum = 0.5f, .device_lr = lr, .found = found};
-  backend(test_device()).sgd_step(std::vector{parameter}, step);
+  const OptimizerStep step = {.lr = 9, .momentum = 0.5f, .device_lr = lr, .found = found};
+  backend(test_device()).optimizer_step(std::vector{parameter}, step);
   EXPECT_EQ(array_of(parameter.parameter), Array(3, 1.0)) << "something is not finite";
-  EXPECT_EQ(array_of(parameter.momentum_buffer), Array(3, 2.0));
+  EXPECT_EQ(array_of(parameter.momentum), Array(3, 2.0));
   Tensor(found).copy_from(Tensor::zeros({}, {DType::i64, test_device()}));
-  backend(test_device()).sgd_step(std::vector{parameter}, step);
+  backend(test_device()).optimizer_step(std::vector{parameter}, step);
   EXPECT_EQ(array_of(parameter.parameter), Array(3, 0.5));
-  EXPECT_EQ(array_of(parameter.momentum_buffer), Array(3, 2.0));
+  EXPECT_EQ(array_of(parameter.momentum), Array(3, 2.0));
 }
 
 }  // namespace

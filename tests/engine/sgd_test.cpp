@@ -127,8 +127,8 @@ TEST(Sgd, ReadsItsControlsOnTheDevice) {
   const Device device = engine::testing::test_device();
   std::vector<NamedParameter> parameters = {parameter("x", 1)};
   Sgd sgd(parameters, {.lr = 9, .momentum = 0.5f});
-  const SgdControl stopped = {.lr = Tensor::scalar(0.5, {DType::f32, device}),
-                              .found = Tensor::full({}, 2, {DType::i64, device})};
+  const StepControl stopped = {.lr = Tensor::scalar(0.5, {DType::f32, device}),
+                               .found = Tensor::full({}, 2, {DType::i64, device})};
   set_grad(parameters[0], 1);
   sgd.step(stopped);
   EXPECT_EQ(parameters[0].tensor.item(), 1);
@@ -136,6 +136,15 @@ TEST(Sgd, ReadsItsControlsOnTheDevice) {
   set_grad(parameters[0], 1);
   sgd.step({.lr = stopped.lr, .found = Tensor::zeros({}, {DType::i64, device})});
   EXPECT_EQ(parameters[0].tensor.item(), 0.5) << "the first step that is taken";
+}
+
+TEST(Sgd, MultipliesGradientsByAFactorOnTheDevice) {
+  std::vector<NamedParameter> parameters = {parameter("x", 1)};
+  Sgd sgd(parameters, {.lr = 1, .momentum = 0.5f, .weight_decay = 0.5f});
+  set_grad(parameters[0], 4);
+  sgd.step({.grad_scale = Tensor::scalar(0.25, {DType::f32, engine::testing::test_device()})});
+  EXPECT_EQ(parameters[0].tensor.item(), -0.5) << "1 - (4 * 0.25 + 0.5 * 1)";
+  EXPECT_EQ(sgd.state()[0].tensor.item(), 1.5);
 }
 
 TEST(Sgd, ItsVersionTellsOfNewBuffers) {
@@ -181,7 +190,7 @@ TEST(Sgd, LoadedStateIsACopy) {
   std::vector<NamedParameter> parameters = {parameter("x", 1)};
   Sgd sgd(parameters, {});
   Tensor momentum = Tensor::from(std::vector<float>{3}, {1});
-  sgd.load_state({{"x", momentum}});
+  sgd.load_state({{"momentum_buffer.x", momentum}});
   momentum.mutable_values<float>()[0] = 7;
   EXPECT_EQ(sgd.state()[0].tensor.item(), 3);
 }
@@ -199,13 +208,14 @@ TEST(SgdErrors, Options) {
 TEST(SgdErrors, StateOfAnotherModel) {
   Sgd sgd({parameter("x", 1)}, {});
   EXPECT_EQ(error_text([&] {
-              sgd.load_state({{"y", Tensor::zeros({1})}});
+              sgd.load_state({{"momentum_buffer.y", Tensor::zeros({1})}});
             }),
-            "Sgd::load_state: there is no parameter named y");
+            "Sgd::load_state: momentum_buffer.y is nothing that this optimiser keeps for this model; was it saved with "
+            "another --opt?");
   EXPECT_EQ(error_text([&] {
-              sgd.load_state({{"x", Tensor::zeros({2})}});
+              sgd.load_state({{"momentum_buffer.x", Tensor::zeros({2})}});
             }),
-            "Sgd::load_state: the momentum of x has shape [2], expected [1]");
+            "Sgd::load_state: momentum_buffer.x has shape [2], expected [1]");
 }
 
 }  // namespace

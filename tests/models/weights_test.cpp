@@ -199,7 +199,7 @@ TEST_F(Weights, OptimiserStateComesBackBitForBit) {
   load_safetensors(path, resumed);
 
   ASSERT_EQ(other.state().size(), 1u);
-  EXPECT_EQ(other.state()[0].name, "filter");
+  EXPECT_EQ(other.state()[0].name, "momentum_buffer.filter");
   sum(resumed.filter).backward();
   other.step();
   EXPECT_EQ(bytes_of(resumed.filter), bytes_of(small.filter));

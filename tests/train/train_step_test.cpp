@@ -22,6 +22,7 @@
 #include "engine/ops/elementwise.h"
 #include "engine/ops/linear.h"
 #include "engine/ops/pool.h"
+#include "engine/optim/sgd.h"
 
 namespace engine::testing {
 namespace {

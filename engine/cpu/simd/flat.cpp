@@ -50,7 +50,7 @@ void to_f32(const kernels::bf16* x, float* y, int64_t count) {
 void sgd(float* parameter, const float* grad, float* momentum_buffer, const SgdRule& rule, int64_t count) {
   const auto step = [&](int64_t i, int lanes) __attribute__((always_inline)) {
     const Vec p = load(parameter + i, lanes);
-    Vec d = load(grad + i, lanes) + p * rule.weight_decay;
+    Vec d = load(grad + i, lanes) * rule.grad_scale + p * rule.weight_decay;
     if (momentum_buffer) {
       const Vec m = load(momentum_buffer + i, lanes) * rule.momentum + d;
       store(momentum_buffer + i, m, lanes);

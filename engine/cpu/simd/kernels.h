@@ -66,7 +66,7 @@ struct TypedKernels {
 };
 
 struct SgdRule {
-  float lr, momentum, weight_decay;
+  float lr, grad_scale, momentum, weight_decay;
   bool nesterov;
 };
 

@@ -10,7 +10,7 @@ namespace engine::cuda {
 namespace {
 
 // The copy that the optimiser writes along with the parameter: of one type for the whole launch.
-RoundedCopy* copy_of(const SgdParameter& parameter, DType dtype) {
+RoundedCopy* copy_of(const OptimizerParameter& parameter, DType dtype) {
   const Storage& owner = parameter.parameter.storage();
   if (!owner.derived) return nullptr;
   for (const auto& copy : std::static_pointer_cast<Derived>(owner.derived)->rounded)
@@ -18,8 +18,8 @@ RoundedCopy* copy_of(const SgdParameter& parameter, DType dtype) {
   return nullptr;
 }
 
-DType half_type_of(std::span<const SgdParameter> parameters) {
-  for (const SgdParameter& parameter : parameters)
+DType half_type_of(std::span<const OptimizerParameter> parameters) {
+  for (const OptimizerParameter& parameter : parameters)
     if (copy_of(parameter, DType::f16) != nullptr) return DType::f16;
   return DType::bf16;
 }
@@ -43,16 +43,16 @@ const T* CudaBackend::on_device(DeviceTable<T>& table, std::vector<T> content) {
   return table.data->template as<T>();
 }
 
-void CudaBackend::sgd_step(std::span<const SgdParameter> parameters, const SgdStep& step) {
-  const Range range(context_, "sgd_step");
+void CudaBackend::optimizer_step(std::span<const OptimizerParameter> parameters, const OptimizerStep& step) {
+  const Range range(context_, "optimizer_step");
   const DType half = half_type_of(parameters);
   std::vector<kernels::SgdTensor> tensors;
-  for (const SgdParameter& p : parameters) {
+  for (const OptimizerParameter& p : parameters) {
     RoundedCopy* const copy = copy_of(p, half);
     if (copy != nullptr) copy->version = p.parameter.storage().version();
     tensors.push_back({.parameter = p.parameter.raw<float>(),
                        .grad = p.grad.raw<float>(),
-                       .momentum_buffer = pointer_or_null(p.momentum_buffer),
+                       .momentum_buffer = pointer_or_null(p.momentum),
                        .half_copy = copy ? copy->data.as() : nullptr,
                        .count = p.parameter.numel(),
                        .weight_decay = p.weight_decay});
@@ -60,11 +60,12 @@ void CudaBackend::sgd_step(std::span<const SgdParameter> parameters, const SgdSt
   std::vector<kernels::SgdChunk> chunks = kernels::sgd_chunks(tensors);
   const auto num_chunks = static_cast<int64_t>(chunks.size());
   context_.check_launch(
-      "sgd_step",
+      "optimizer_step",
       kernels().sgd_step(
           {.chunks = on_device(sgd_chunks_, std::move(chunks)),
            .num_chunks = num_chunks,
            .lr = step.device_lr.defined() ? step.device_lr.raw<float>() : on_device(sgd_lr_, std::vector{step.lr}),
+           .grad_scale = pointer_or_null(step.grad_scale),
            .skip = found_mark(step.found),
            .momentum = step.momentum,
            .nesterov = step.nesterov,
