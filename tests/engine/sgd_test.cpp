@@ -207,14 +207,18 @@ TEST(SgdErrors, Options) {
 
 TEST(SgdErrors, StateOfAnotherModel) {
   Sgd sgd({parameter("x", 1)}, {});
-  EXPECT_EQ(error_text([&] {
-              sgd.load_state({{"momentum_buffer.y", Tensor::zeros({1})}});
-            }),
+  EXPECT_EQ(error_text(
+                [&] {
+                  sgd.load_state({{"momentum_buffer.y", Tensor::zeros({1})}});
+                },
+                ErrorKind::checkpoint),
             "Sgd::load_state: momentum_buffer.y is nothing that this optimiser keeps for this model; was it saved with "
             "another --opt?");
-  EXPECT_EQ(error_text([&] {
-              sgd.load_state({{"momentum_buffer.x", Tensor::zeros({2})}});
-            }),
+  EXPECT_EQ(error_text(
+                [&] {
+                  sgd.load_state({{"momentum_buffer.x", Tensor::zeros({2})}});
+                },
+                ErrorKind::checkpoint),
             "Sgd::load_state: momentum_buffer.x has shape [2], expected [1]");
 }
 
