@@ -320,6 +320,9 @@ int run(int argc, char** argv) {
     case TrainCommand::Mode::list_models:
       list_models();
       return 0;
+    case TrainCommand::Mode::list_flags:
+      std::cout << flag_tables();
+      return 0;
     case TrainCommand::Mode::doctor:
       std::cout << diagnose().text;
       return 0;

@@ -21,6 +21,7 @@ constexpr ModeFlag kModes[] = {
     {Mode::help, "-h,--help", "this text"},
     {Mode::version, "--version", "version and build"},
     {Mode::list_models, "--list-models", "models, parameters and GMACs"},
+    {Mode::list_flags, "--list-flags", "the flags as Markdown tables, as in docs/training.md"},
     {Mode::summary, "--summary", "each layer of --model: output, parameters, MACs"},
     {Mode::doctor, "--doctor", "what this machine offers, and what to mend"},
 };
@@ -32,6 +33,15 @@ std::vector<std::string> names_of(const std::string& flags) {
   std::istringstream parts(flags);
   for (std::string name; std::getline(parts, name, ',');) names.push_back(name);
   return names;
+}
+
+// The help with the accepted words.
+std::string meaning(const Setting& setting) {
+  std::string choices;
+  for (const std::string& choice : names_of(setting.choices)) {
+    choices += (choices.empty() ? "" : ", ") + choice.substr(0, choice.find('|'));
+  }
+  return choices.empty() ? setting.help : std::string(setting.help) + ": " + choices;
 }
 
 // The first long one.
@@ -156,12 +166,8 @@ std::string train_help() {
   const char* group = "";
   for (const Setting& setting : settings()) {
     if (std::string_view(setting.group) != group) out << '\n' << (group = setting.group) << '\n';
-    std::string help = setting.help;
-    std::string choices;
-    for (const std::string& choice : names_of(setting.choices)) {
-      choices += (choices.empty() ? "" : ", ") + choice.substr(0, choice.find('|'));
-    }
-    if (!choices.empty()) help += (help.empty() ? "" : ": ") + choices;
+    const std::string value = default_text(setting);
+    const std::string help = meaning(setting) + (value.empty() ? "" : " (" + value + ")");
     line(spaced(setting.flags) + (setting.value[0] ? " " : "") + setting.value, help);
     if (std::string_view(setting.key) == "precision") line(kAmpFlag, "the same as --precision bf16");
     if (std::string_view(setting.key) == "checkpoint_hist") {
@@ -179,6 +185,30 @@ Examples
 
 Exit codes: 0 done, 1 internal error, 2 usage, 3 data, 4 checkpoint, 5 device, 6 memory, 7 diverged, 75 stopped by a signal
 )";
+  return out.str();
+}
+
+std::string flag_tables() {
+  std::ostringstream out;
+  const auto row = [&](const std::string& flags, const char* value, const std::string& normal, std::string help) {
+    std::string names;
+    for (const std::string& name : names_of(flags)) names += (names.empty() ? "`" : ", `") + name + "`";
+    for (size_t i = help.find('|'); i != std::string::npos; i = help.find('|', i + 2)) help.insert(i, "\\");
+    out << "| " << names << " | " << value << " | " << normal << " | " << help << " |\n";
+  };
+  const char* group = "";
+  for (const Setting& setting : settings()) {
+    if (std::string_view(setting.group) != group) {
+      group = setting.group;
+      out << (out.tellp() > 0 ? "\n" : "") << "### " << group
+          << "\n\n| flag | value | default | |\n|---|---|---|---|\n";
+    }
+    row(setting.flags, setting.value, default_text(setting), meaning(setting));
+    if (std::string_view(setting.key) == "precision") row(kAmpFlag, "", "", "the same as --precision bf16");
+  }
+  row(kConfigFlag, "FILE", "", "settings from a run.json or JSON object; flags go before it");
+  out << "\n### Instead of training\n\n| flag | value | default | |\n|---|---|---|---|\n";
+  for (const ModeFlag& flag : kModes) row(flag.flags, "", "", flag.help);
   return out.str();
 }
 

@@ -14,7 +14,7 @@ struct GivenSetting {
 };
 
 struct TrainCommand {
-  enum class Mode { train, help, version, list_models, summary, doctor } mode = Mode::train;
+  enum class Mode { train, help, version, list_models, list_flags, summary, doctor } mode = Mode::train;
   std::vector<std::string> config_files;  // --config, in order
   std::vector<GivenSetting> given;
 };
@@ -27,5 +27,8 @@ void apply_flags(TrainConfig& config, const TrainCommand& command);
 
 // All flags by group, and examples.
 std::string train_help();
+
+// The same as Markdown tables: what docs/training.md holds.
+std::string flag_tables();
 
 }  // namespace engine::tools

@@ -108,6 +108,9 @@ const Setting* find_setting(std::string_view key);
 
 bool is_switch(const Setting& setting);
 
+// The value of TrainConfig{}, as a user would type it: "0.9", "" for what is automatic, off or without a value.
+std::string default_text(const Setting& setting);
+
 // Assigns the value that `text` spells ("true" and "false" for switches). `origin` says where it was given: "--lr", or
 // "lr in run.json". Throws Error(usage) with value, expectation and the nearest accepted word.
 void assign_setting(TrainConfig& config, const Setting& setting, std::string_view text, const std::string& origin);

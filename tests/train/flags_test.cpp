@@ -93,6 +93,15 @@ TEST(Command, SaysWhyThereIsNoGpu) {
   EXPECT_THAT(result.err, HasSubstr("--device cuda: "));
 }
 
+TEST(Command, IsDocumentedFlagByFlag) {
+  Workspace workspace;
+  const std::string tables = workspace.run({"--list-flags"}).out;
+  EXPECT_THAT(tables, HasSubstr("| `--momentum` | X | 0.9 | of SGD |"));
+  EXPECT_NE(read_text(ENGINE_SOURCE_DIR "/docs/training.md").find(tables), std::string::npos)
+      << "docs/training.md lacks these tables; tools/document_flags writes them:\n"
+      << tables;
+}
+
 TEST(Command, ReadsSettingsFromAFileAndLetsFlagsGoBefore) {
   Workspace workspace;
   write_text(workspace / "settings.json",
