@@ -3,18 +3,16 @@
 #include <dlfcn.h>
 
 #include <cstdlib>
-#include <filesystem>
 #include <map>
 #include <mutex>
 #include <sstream>
 #include <vector>
 
 #include "engine/cuda/backend.h"
+#include "engine/module_file.h"
 
 namespace engine::cuda {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr const char* kFile = "libengine_cuda.so";
 constexpr const char* kMeanwhile = ", or use --device cpu";
@@ -23,27 +21,6 @@ struct Loaded {
   const kernels::Module* module = nullptr;
   std::string path, reason;
 };
-
-// The folders where the module may lie, without those that do not exist.
-std::vector<fs::path> places() {
-  std::vector<fs::path> folders;
-  const auto add = [&](const fs::path& folder) {
-    std::error_code error;
-    const fs::path canonical = fs::canonical(folder, error);
-    if (error) return;
-    for (const fs::path& known : folders)
-      if (known == canonical) return;
-    folders.push_back(canonical);
-  };
-  std::error_code error;
-  const fs::path program = fs::read_symlink("/proc/self/exe", error).parent_path();
-  Dl_info self;
-  const fs::path library = dladdr(reinterpret_cast<const void*>(&load_module), &self) != 0
-                               ? fs::path(self.dli_fname).parent_path()
-                               : program;
-  for (const fs::path& folder : {library, program, library / "../lib", program / "../lib"}) add(folder);
-  return folders;
-}
 
 Loaded open(const std::string& path) {
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -67,13 +44,10 @@ Loaded open(const std::string& path) {
 }
 
 Loaded find_and_open() {
-  if (const char* named = std::getenv("ENGINE_CUDA_MODULE"); named && *named) return open(named);
   std::string searched;
-  for (const fs::path& folder : places()) {
-    const fs::path file = folder / kFile;
-    if (fs::exists(file)) return open(file.string());
-    searched += (searched.empty() ? "" : ", ") + folder.string();
-  }
+  const std::string path =
+      find_module(kFile, "ENGINE_CUDA_MODULE", reinterpret_cast<const void*>(&load_module), &searched);
+  if (!path.empty()) return open(path);
   // Also the libraries of $ORIGIN's run path, LD_LIBRARY_PATH and ld.so.conf.
   if (Loaded found = open(kFile); found.module != nullptr) return found;
   return {.reason = std::string(kFile) + " is missing (searched: " + searched +

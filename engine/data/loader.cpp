@@ -27,7 +27,9 @@ SamplerOptions sampler_options(const Dataset& dataset, const LoaderOptions& opti
           .batch_size = options.batch_size,
           .shuffle = options.mode == LoaderMode::train,
           .drop_last = options.drop_last,
-          .seed = options.seed};
+          .seed = options.seed,
+          .rank = options.rank,
+          .ranks = options.ranks};
 }
 
 }  // namespace

@@ -55,6 +55,7 @@ struct LoaderOptions {
   uint64_t seed = 0;
   BadImages bad_images = BadImages::fail;
   double max_bad_fraction = 0.5;  // a data set with more bad pictures than this is refused even by skip
+  int64_t rank = 0, ranks = 1;    // which of the batches are this process's: engine/data/sampler.h
 };
 
 struct BadImage {

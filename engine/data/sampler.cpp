@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <string>
 
 #include "engine/error.h"
 #include "engine/random.h"
@@ -11,12 +12,17 @@ namespace engine {
 Sampler::Sampler(const SamplerOptions& options) : options_(options) {
   check(options.batch_size > 0, "sampler: batch size ", options.batch_size, ", but 1 or more is needed");
   check(options.size > 0, "sampler: the data set is empty");
-  check(batches_per_epoch() > 0, "sampler: batch size ", options.batch_size, " is more than the ", options.size,
-        " samples, and a batch that is not full is dropped; lower the batch size");
+  check(options.ranks > 0 && options.rank >= 0 && options.rank < options.ranks, "sampler: rank ", options.rank, " of ",
+        options.ranks, ", expected 0 or more and less than their number");
+  check(!options.drop_last || batches_per_epoch() > 0, "sampler: batch size ", options.batch_size,
+        options.ranks > 1 ? " on each of " + std::to_string(options.ranks) + " ranks" : "", " is more than the ",
+        options.size, " samples, and a batch that is not full is dropped; lower the batch size");
 }
 
 int64_t Sampler::batches_per_epoch() const {
-  return (options_.size + (options_.drop_last ? 0 : options_.batch_size - 1)) / options_.batch_size;
+  if (options_.drop_last) return options_.size / (options_.batch_size * options_.ranks);
+  const int64_t batches = (options_.size + options_.batch_size - 1) / options_.batch_size;
+  return (batches - options_.rank + options_.ranks - 1) / options_.ranks;
 }
 
 void Sampler::start(int64_t epoch) {
@@ -29,7 +35,7 @@ void Sampler::start(int64_t epoch) {
 }
 
 std::span<const int64_t> Sampler::batch(int64_t number) const {
-  const int64_t begin = number * options_.batch_size;
+  const int64_t begin = (number * options_.ranks + options_.rank) * options_.batch_size;
   const int64_t count = std::min(options_.batch_size, options_.size - begin);
   return std::span(order_).subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
 }

@@ -352,6 +352,48 @@ TEST(LoaderBadImages, SkippingHidesNoFaultOfAnotherKind) {
   EXPECT_EQ(error_of(ErrorKind::internal, [&] { drain(loader); }), "picture 4: truncated");
 }
 
+// What N ranks take in a step is what one takes with the N-fold batch.
+TEST(LoaderRanks, TogetherTakeTheBatchesOfOneLargeRank) {
+  const DatasetPtr dataset = uneven(103);
+  const Epoch whole = run_epoch(dataset, tiny({.batch_size = 12, .drop_last = true, .workers = 0, .seed = 3}), 1);
+  for (const int64_t ranks : {2, 3, 4}) {
+    const int64_t size = 12 / ranks;
+    Epoch joined;
+    std::vector<Epoch> parts;
+    for (int64_t rank = 0; rank < ranks; ++rank) {
+      parts.push_back(run_epoch(
+          dataset, tiny({.batch_size = size, .drop_last = true, .workers = 2, .seed = 3, .rank = rank, .ranks = ranks}),
+          1));
+      EXPECT_EQ(parts.back().numbers, whole.numbers);
+    }
+    for (int64_t batch = 0; batch < 8; ++batch) {
+      for (const Epoch& part : parts) {
+        const auto images = part.images.begin() + 3 * size * batch;
+        const auto indices = part.indices.begin() + size * batch;
+        joined.indices.insert(joined.indices.end(), indices, indices + size);
+        joined.images.insert(joined.images.end(), images, images + 3 * size);
+      }
+    }
+    EXPECT_EQ(joined.indices, whole.indices) << ranks << " ranks";
+    EXPECT_EQ(joined.images, whole.images) << ranks << " ranks";
+  }
+}
+
+TEST(LoaderRanks, EvaluateEverySampleOnce) {
+  for (const int64_t ranks : {2, 3, 7}) {
+    std::vector<int64_t> seen;
+    for (int64_t rank = 0; rank < ranks; ++rank) {  // of six batches, so that the seventh rank has none
+      const Epoch part =
+          run_epoch(uneven(23), tiny({.mode = LoaderMode::evaluate, .batch_size = 4, .rank = rank, .ranks = ranks}), 0);
+      seen.insert(seen.end(), part.indices.begin(), part.indices.end());
+    }
+    std::sort(seen.begin(), seen.end());
+    std::vector<int64_t> all(23);
+    std::iota(all.begin(), all.end(), int64_t{0});
+    EXPECT_EQ(seen, all) << ranks << " ranks";
+  }
+}
+
 TEST(Sampler, KnowsTheSizeOfEachBatch) {
   Sampler sampler({.size = 10, .batch_size = 4});
   sampler.start(0);
