@@ -15,12 +15,13 @@
 namespace engine::dist {
 namespace {
 
-using namespace std::chrono_literals;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
 
 constexpr char kMagic[8] = {'E', 'N', 'G', 'R', 'A', 'N', 'K', 'S'};
 constexpr uint32_t kVersion = 1;
-constexpr auto kHelloTime = 5s;  // a process that has said nothing by then is no rank
-constexpr auto kRetry = 50ms;
+constexpr auto kHelloTime = seconds(5);  // a process that has said nothing by then is no rank
+constexpr auto kRetry = milliseconds(50);
 constexpr size_t kMaxStrangers = 64;  // connections that have not said who they are
 constexpr size_t kTextBytes = 128;
 constexpr size_t kAnswerBytes = 512;
@@ -70,7 +71,7 @@ void answer(const Socket& socket, const std::string& refusal) {
   std::memcpy(message.magic, kMagic, sizeof kMagic);
   message.accepted = refusal.empty() ? 1 : 0;
   copy_text(message.text, sizeof message.text, refusal);
-  (void)socket.send(&message, sizeof message, until(Clock::now() + 1s));
+  (void)socket.send(&message, sizeof message, until(Clock::now() + seconds(1)));
 }
 
 // A connection that has not said who it is.

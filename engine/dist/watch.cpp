@@ -9,10 +9,11 @@
 namespace engine::dist {
 namespace {
 
-using namespace std::chrono_literals;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
 
-constexpr auto kTurn = 50ms;
-constexpr auto kGrace = 1s;
+constexpr auto kTurn = milliseconds(50);
+constexpr auto kGrace = seconds(1);
 constexpr size_t kHeaderBytes = 9;  // kind, number, length of the text
 constexpr uint32_t kMaxText = 4096;
 
@@ -69,7 +70,7 @@ void Watch::tell(const Link& link, char kind, int number, const std::string& tex
   std::memcpy(message.data() + 1, &number, sizeof number);
   std::memcpy(message.data() + 5, &length, sizeof length);
   message.append(text, 0, length);
-  (void)link.peer.watch.send(message.data(), message.size(), until(Clock::now() + 1s));
+  (void)link.peer.watch.send(message.data(), message.size(), until(Clock::now() + seconds(1)));
 }
 
 void Watch::declare_lost(int rank, const std::string& why) {
@@ -135,7 +136,7 @@ void Watch::read_messages(Link& link) {
 }
 
 void Watch::work() {
-  const auto beat = std::min<std::chrono::duration<double>>(1s, options_.timeout / 8);
+  const auto beat = std::min<std::chrono::duration<double>>(seconds(1), options_.timeout / 8);
   Clock::time_point last_beat{};
   Clock::time_point last_turn = Clock::now();
   int told_signal = 0;
@@ -150,7 +151,7 @@ void Watch::work() {
     if (waiting.empty()) {
       std::this_thread::sleep_for(kTurn);
     } else {
-      ::poll(waiting.data(), waiting.size(), std::chrono::milliseconds(kTurn).count());
+      ::poll(waiting.data(), waiting.size(), milliseconds(kTurn).count());
     }
     for (Link& link : links_)
       if (!link.gone) listen(link);
