@@ -248,6 +248,17 @@ void ProfilingBackend::softmax_cross_entropy(const Tensor& logits, const Tensor&
         [&] { inner_.softmax_cross_entropy(logits, target, label_smoothing, loss, dlogits); });
 }
 
+void ProfilingBackend::binary_cross_entropy(const Tensor& logits, const Tensor& target, const BinaryTargets& targets,
+                                            const Tensor& loss, const Tensor& dlogits) {
+  const auto describe = [&] {
+    return OpCall{.layer = "loss",
+                  .shape = image_text(logits),
+                  .dtype = logits.dtype(),
+                  .cost = pass_cost({&logits, &target}, {&loss, &dlogits})};
+  };
+  timed("binary_cross_entropy", describe, [&] { inner_.binary_cross_entropy(logits, target, targets, loss, dlogits); });
+}
+
 void ProfilingBackend::optimizer_step(std::span<const OptimizerParameter> parameters, const OptimizerStep& step) {
   const auto describe = [&] {
     return OpCall{.layer = "optimiser",

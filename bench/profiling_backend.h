@@ -98,6 +98,8 @@ class ProfilingBackend final : public Backend {
                        const Tensor& dbias) override;
   void softmax_cross_entropy(const Tensor& logits, const Tensor& target, float label_smoothing, const Tensor& loss,
                              const Tensor& dlogits) override;
+  void binary_cross_entropy(const Tensor& logits, const Tensor& target, const BinaryTargets& targets,
+                            const Tensor& loss, const Tensor& dlogits) override;
 
   void optimizer_step(std::span<const OptimizerParameter> parameters, const OptimizerStep& step) override;
 

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -72,6 +73,13 @@ struct ConvInference {  // y = act(conv(x, w) * scale + shift + residual), scale
   Tensor residual;  // optional
   bool relu = false;
   Tensor y;
+};
+
+// What each class is asked by itself: t = (1-label_smoothing)*target + label_smoothing/K, then 1 or 0 by the threshold.
+struct BinaryTargets {
+  float label_smoothing = 0;
+  std::optional<float> threshold = {};  // t > threshold ? 1 : 0
+  bool sum_classes = false;             // the loss of a picture: the sum over its classes, or their mean
 };
 
 struct OptimizerParameter {
@@ -195,6 +203,10 @@ class Backend {
   // logits.
   virtual void softmax_cross_entropy(const Tensor& logits, const Tensor& target, float label_smoothing,
                                      const Tensor& loss, const Tensor& dlogits) = 0;
+  // Mean over N of the sum or mean over K of -t log s(logits) - (1-t) log(1 - s(logits)), s the logistic function; the
+  // rest as above.
+  virtual void binary_cross_entropy(const Tensor& logits, const Tensor& target, const BinaryTargets& targets,
+                                    const Tensor& loss, const Tensor& dlogits) = 0;
 
   // --- optimiser: all parameters in one call ---
   virtual void optimizer_step(std::span<const OptimizerParameter> parameters, const OptimizerStep& step) = 0;

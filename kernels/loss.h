@@ -1,5 +1,6 @@
 #pragma once
-// Softmax and cross-entropy in one: the loss needs only each row's maximum and the logarithm of its sum.
+// Losses of a classifier with their gradients, each in one pass. Softmax and cross-entropy are one: the loss needs only
+// each row's maximum and the logarithm of its sum.
 #include <cstddef>
 #include <cstdint>
 
@@ -29,5 +30,26 @@ struct SoftmaxCrossEntropy {
 bool softmax_cross_entropy(const SoftmaxCrossEntropy& args, Stream stream);
 size_t softmax_cross_entropy_workspace(int64_t n);
 Cost softmax_cross_entropy_cost(const SoftmaxCrossEntropy& args);
+
+// loss = 1/N sum_n w sum_k max(z,0) - t z + log(1 + exp(-|z|)),  z = logits[n,k],
+// t = (1-label_smoothing) * target + label_smoothing / K, or, with `binary`, 1 where that is above the threshold, else
+// 0 dlogits[n,k] = w / N (1 / (1 + exp(-z)) - t),  w = 1 if sum_classes, else 1/K Passes, moves, needs, labels out of
+// range and aliasing as above; workspace of softmax_cross_entropy_workspace(n) bytes.
+struct BinaryCrossEntropy {
+  int64_t n = 0, k = 0;
+  DataType type = DataType::f32;
+  const void* logits = nullptr;
+  const int64_t* labels = nullptr;
+  const float* probabilities = nullptr;
+  float label_smoothing = 0;
+  bool binary = false;
+  float threshold = 0;
+  bool sum_classes = false;
+  float* loss = nullptr;
+  void* dlogits = nullptr;  // optional
+  void* workspace = nullptr;
+};
+bool binary_cross_entropy(const BinaryCrossEntropy& args, Stream stream);
+Cost binary_cross_entropy_cost(const BinaryCrossEntropy& args);
 
 }  // namespace engine::kernels

@@ -46,6 +46,7 @@ const Kernels& kernel_table() {
       .column_sum_workspace = column_sum_workspace,
       .softmax_cross_entropy = softmax_cross_entropy,
       .softmax_cross_entropy_workspace = softmax_cross_entropy_workspace,
+      .binary_cross_entropy = binary_cross_entropy,
       .sgd_step = sgd_step,
       .find_non_finite = find_non_finite,
   };

@@ -66,6 +66,7 @@ struct Kernels {
   decltype(&kernels::column_sum_workspace) column_sum_workspace;
   decltype(&kernels::softmax_cross_entropy) softmax_cross_entropy;
   decltype(&kernels::softmax_cross_entropy_workspace) softmax_cross_entropy_workspace;
+  decltype(&kernels::binary_cross_entropy) binary_cross_entropy;
   decltype(&kernels::sgd_step) sgd_step;
   decltype(&kernels::find_non_finite) find_non_finite;
 };

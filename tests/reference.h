@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "kernels/types.h"
@@ -207,5 +208,31 @@ struct SoftmaxLoss {
     }
   }
 };
+
+struct BinaryLoss {
+  double loss = 0, magnitude = 0;  // magnitude: of its terms together
+  Array dlogits;
+
+  // targets: final, [N,K]
+  BinaryLoss(const Array& logits, const Array& targets, int64_t n, bool sum_classes) : dlogits(logits.size()) {
+    const auto k = static_cast<int64_t>(logits.size()) / n;
+    const double scale = 1.0 / static_cast<double>(sum_classes ? n : n * k);
+    for (size_t i = 0; i < logits.size(); ++i) {
+      const double z = logits[i], t = targets[i], softplus = std::log1p(std::exp(-std::abs(z)));
+      loss += (std::max(z, 0.0) - t * z + softplus) * scale;
+      magnitude += (std::max(z, 0.0) + std::abs(t * z) + softplus) * scale;
+      dlogits[i] = (1 / (1 + std::exp(-z)) - t) * scale;
+    }
+  }
+};
+
+// (1-smoothing)*target + smoothing/K in f32, then 1 above the threshold and 0 elsewhere, if there is one.
+inline Array binary_targets(Array targets, int64_t k, float smoothing, std::optional<float> threshold) {
+  for (double& t : targets) {
+    const float soft = std::fma(1.0f - smoothing, static_cast<float>(t), smoothing / static_cast<float>(k));
+    t = !threshold ? double{soft} : soft > *threshold ? 1 : 0;
+  }
+  return targets;
+}
 
 }  // namespace engine::testing

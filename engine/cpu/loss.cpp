@@ -1,4 +1,5 @@
-// Softmax and cross-entropy in one: the loss needs only the logits' maximum and the logarithm of the sum.
+// Losses with their gradients in one pass over the rows. Softmax and cross-entropy are one: the loss needs only the
+// logits' maximum and the logarithm of the sum.
 #include <algorithm>
 #include <cmath>
 
@@ -40,30 +41,70 @@ double row_loss(const T* logits, int64_t k, const float* soft, int64_t label, fl
   return loss;
 }
 
-}  // namespace
+// The same for classes asked one by one. `weight` is 1, or 1/K.
+template <class T>
+double row_binary_loss(const T* logits, int64_t k, const float* soft, int64_t label, const BinaryTargets& targets,
+                       double weight, double scale, T* dlogits) {
+  const float kept = 1.0f - targets.label_smoothing, uniform = targets.label_smoothing / static_cast<float>(k);
+  double loss = 0;
+  for (int64_t i = 0; i < k; ++i) {
+    const float target = std::fma(kept, soft ? soft[i] : (i == label ? 1.0f : 0.0f), uniform);
+    const double z = kernels::to_float(logits[i]);
+    const double t = !targets.threshold ? double{target} : target > *targets.threshold ? 1 : 0;
+    loss += std::max(z, 0.0) - t * z + std::log1p(std::exp(-std::abs(z)));
+    if (dlogits) dlogits[i] = kernels::from_float<T>(static_cast<float>((1 / (1 + std::exp(-z)) - t) * weight * scale));
+  }
+  return loss * weight;
+}
 
-void CpuBackend::softmax_cross_entropy(const Tensor& logits, const Tensor& target, float label_smoothing,
-                                       const Tensor& loss, const Tensor& dlogits) {
+// loss = scale * the sum of the rows' losses. row(type, i, soft, label) is one of them, with soft null where the target
+// is a label.
+template <class Row>
+void mean_of_rows(const char* op, const Tensor& logits, const Tensor& target, const Tensor& loss, double scale,
+                  const Row& row) {
   const int64_t n = logits.size(0), k = logits.size(1);
-  const double scale = 1.0 / static_cast<double>(n);
   const Buffer rows(static_cast<size_t>(n) * sizeof(double));
-  dispatch("cross_entropy", logits.dtype(), [&](auto type) {
-    using T = decltype(type);
+  const bool hard = target.dtype() == DType::i64;
+  dispatch(op, logits.dtype(), [&](auto type) {
     parallel_for(
         n,
         [&](int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; ++i) {
-            const bool hard = target.dtype() == DType::i64;
-            rows.as<double>()[i] = row_loss(logits.raw<T>() + i * k, k, hard ? nullptr : target.raw<float>() + i * k,
-                                            hard ? target.raw<int64_t>()[i] : 0, label_smoothing, scale,
-                                            dlogits.defined() ? dlogits.raw<T>() + i * k : nullptr);
-          }
+          for (int64_t i = begin; i < end; ++i)
+            rows.as<double>()[i] =
+                row(type, i, hard ? nullptr : target.raw<float>() + i * k, hard ? target.raw<int64_t>()[i] : 0);
         },
         n * k > 4096);
   });
   double sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += rows.as<double>()[i];
   *loss.raw<float>() = static_cast<float>(sum * scale);
+}
+
+}  // namespace
+
+void CpuBackend::softmax_cross_entropy(const Tensor& logits, const Tensor& target, float label_smoothing,
+                                       const Tensor& loss, const Tensor& dlogits) {
+  const int64_t k = logits.size(1);
+  const double scale = 1.0 / static_cast<double>(logits.size(0));
+  mean_of_rows("cross_entropy", logits, target, loss, scale,
+               [&](auto type, int64_t i, const float* soft, int64_t label) {
+                 using T = decltype(type);
+                 return row_loss(logits.raw<T>() + i * k, k, soft, label, label_smoothing, scale,
+                                 dlogits.defined() ? dlogits.raw<T>() + i * k : nullptr);
+               });
+}
+
+void CpuBackend::binary_cross_entropy(const Tensor& logits, const Tensor& target, const BinaryTargets& targets,
+                                      const Tensor& loss, const Tensor& dlogits) {
+  const int64_t k = logits.size(1);
+  const double scale = 1.0 / static_cast<double>(logits.size(0));
+  const double weight = targets.sum_classes ? 1.0 : 1.0 / static_cast<double>(k);
+  mean_of_rows("binary_cross_entropy", logits, target, loss, scale,
+               [&](auto type, int64_t i, const float* soft, int64_t label) {
+                 using T = decltype(type);
+                 return row_binary_loss(logits.raw<T>() + i * k, k, soft, label, targets, weight, scale,
+                                        dlogits.defined() ? dlogits.raw<T>() + i * k : nullptr);
+               });
 }
 
 }  // namespace engine::cpu

@@ -90,6 +90,12 @@ const std::vector<Setting> kSettings = {
      "of batch norms (as --wd)", "", 0, 10},
     {"bias_weight_decay", "--bias-weight-decay", &C::bias_weight_decay, kOptimisation, "X", "of biases (as --wd)", "",
      0, 10},
+    {"loss", "--loss", &C::loss, kOptimisation, "NAME", "bce: a yes-or-no question for each class",
+     "cross_entropy|ce,bce|binary_cross_entropy"},
+    {"bce_loss", "--bce-loss", &C::bce_loss, kOptimisation, "", "the same as --loss bce"},
+    {"bce_sum", "--bce-sum", &C::bce_sum, kOptimisation, "", "bce: sum over the classes, not their mean"},
+    {"bce_target_thresh", "--bce-target-thresh", &C::bce_target_thresh, kOptimisation, "X",
+     "bce: targets above X count as 1, others as 0 (default: as they are)", "", 0, 1},
     {"label_smoothing", "--label-smoothing,--smoothing", &C::label_smoothing, kOptimisation, "X",
      "share of the label spread over all classes (0)", "", 0, 0.999999},
     {"grad_accum_steps", "--grad-accum-steps", &C::grad_accum_steps, kOptimisation, "N", "batches a step", "", 1, 1e6},
@@ -235,6 +241,8 @@ void check_config(const TrainConfig& config) {
         " is neither a fraction below 1 nor a whole number of pictures");
   check(!(config.nesterov || config.opt == "sgd_nesterov") || config.momentum > 0,
         "--nesterov needs a --momentum above 0");
+  check(config.loss == "bce" || config.bce_loss || (!config.bce_sum && !config.bce_target_thresh),
+        config.bce_sum ? "--bce-sum" : "--bce-target-thresh", " belongs to --loss bce; add it");
   check(!(config.dataset == "shapes" && !config.data_path.empty() && config.data_path != "shapes"),
         "--dataset shapes is drawn by the program and has no folder; leave out --data-path ",
         printable(config.data_path));

@@ -53,6 +53,9 @@ struct TrainConfig {
   std::optional<double> lr_warmup_epochs;
   double lr_warmup_decay = 0.01;
   std::optional<double> weight_decay, norm_weight_decay, bias_weight_decay;
+  std::string loss = "cross_entropy";  // cross_entropy, bce
+  bool bce_loss = false, bce_sum = false;
+  std::optional<double> bce_target_thresh;
   std::optional<double> label_smoothing;
   int64_t grad_accum_steps = 1;
 

@@ -27,6 +27,14 @@ InputFormat input_format(const TrainConfig& config, const DataFacts& data, Devic
           .normalization = normalization(data)};
 }
 
+LossOptions loss_options(const TrainConfig& config) {
+  LossOptions options = {.binary = config.loss == "bce",
+                         .label_smoothing = static_cast<float>(*config.label_smoothing),
+                         .sum_classes = config.bce_sum};
+  if (config.bce_target_thresh) options.target_threshold = static_cast<float>(*config.bce_target_thresh);
+  return options;
+}
+
 SampleTransform train_sample(const TrainConfig& config) {
   return [transform = train_transform(config)](const Picture& picture, RandomStream& random, std::span<uint8_t> out) {
     if (picture.encoded()) return decode_and_transform(picture.file, picture.name, transform, random, out);

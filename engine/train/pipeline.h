@@ -4,10 +4,12 @@
 #include "engine/train/config.h"
 #include "engine/train/recipe.h"
 #include "engine/train/trainable.h"
+#include "engine/train/training_loss.h"
 
 namespace engine {
 
 InputFormat input_format(const TrainConfig& config, const DataFacts& data, Device device);
+LossOptions loss_options(const TrainConfig& config);
 SampleTransform train_sample(const TrainConfig& config);
 SampleTransform val_sample(const TrainConfig& config);
 LoaderOptions train_loader_options(const TrainConfig& config, int64_t samples);

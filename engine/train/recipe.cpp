@@ -126,6 +126,8 @@ TrainConfig resolve(TrainConfig config, const DataFacts& data, const ModelFacts&
   fill(config.label_smoothing, 0.0);
   if (config.opt == "sgd_nesterov") config.nesterov = true;
   if (config.nesterov) config.opt = "sgd_nesterov";
+  if (config.bce_loss) config.loss = "bce";
+  config.bce_loss = false;
   fill(config.precision, "fp32");
   fill(config.threads, num_threads());
   fill(config.print_freq, 10);

@@ -9,7 +9,6 @@
 #include "engine/data/batch_tensors.h"
 #include "engine/error.h"
 #include "engine/ops/elementwise.h"
-#include "engine/ops/loss.h"
 #include "engine/storage.h"
 
 namespace engine {
@@ -84,7 +83,7 @@ void TrainStep::forward_backward(double scale) {
   const Tensor images =
       normalize_images(prepared_.images, input.normalization.mean, input.normalization.std, input.dtype);
   const Tensor logits = model_.forward(images);
-  const Tensor loss = cross_entropy(logits, prepared_.labels, {.label_smoothing = options_.label_smoothing});
+  const Tensor loss = compute_loss(options_.loss, logits, prepared_.labels);
   if (scale == 1) {
     loss.backward();
   } else {

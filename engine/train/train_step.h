@@ -8,6 +8,7 @@
 #include "engine/optim/optimizer.h"
 #include "engine/train/metrics.h"
 #include "engine/train/trainable.h"
+#include "engine/train/training_loss.h"
 
 namespace engine {
 
@@ -16,7 +17,7 @@ class Recording;
 struct StepOptions {
   InputFormat input;
   int64_t grad_accum_steps = 1;
-  float label_smoothing = 0;
+  LossOptions loss = {};
 };
 
 // Optimiser steps of one network. On a device that can, a whole step is recorded once and replayed, from the pictures

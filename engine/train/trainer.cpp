@@ -112,7 +112,7 @@ Trainer::Trainer(const TrainSetup& setup)
       train_step_(setup.model, *optimizer_,
                   {.input = input_format(setup.config, setup.facts, setup.device),
                    .grad_accum_steps = setup.config.grad_accum_steps,
-                   .label_smoothing = static_cast<float>(*setup.config.label_smoothing)}),
+                   .loss = loss_options(setup.config)}),
       train_loader_(setup.data.train, train_sample(setup.config),
                     train_loader_options(setup.config, setup.data.train->size())),
       val_loader_(setup.data.val, val_sample(setup.config), val_loader_options(setup.config, setup.data.val->size())),

@@ -1,7 +1,8 @@
-// Softmax and cross-entropy against double precision.
+// The losses against double precision.
 #include "kernels/loss.h"
 
 #include <cmath>
+#include <optional>
 #include <string>
 
 #include "tests/kernels/guarded.h"
@@ -81,6 +82,90 @@ INSTANTIATE_TEST_SUITE_P(Cases, LossTest,
                                   name_of(std::get<1>(instance.param)) +
                                   (std::get<2>(instance.param) ? "_probabilities" : "_labels");
                          });
+
+struct BinaryCase {
+  const char* name;
+  int64_t n, k;
+  float smoothing;
+  std::optional<float> threshold;
+  bool sum_classes;
+  double scale;  // of the logits
+};
+
+const BinaryCase kBinaryCases[] = {{"mean", 16, 10, 0, {}, false, 1},
+                                   {"sum", 9, 1000, 0.1f, {}, true, 3},
+                                   {"threshold", 5, 33, 0.1f, 0.2f, true, 1},
+                                   {"large_logits", 4, 5, 0, {}, false, 100},
+                                   {"one_class", 3, 1, 0, 0.5f, false, 1}};
+
+class BinaryLossTest : public ::testing::TestWithParam<std::tuple<BinaryCase, DataType, bool>> {};
+
+TEST_P(BinaryLossTest, LossAndGradient) {
+  const auto& [c, type, soft] = GetParam();
+  const int64_t count = c.n * c.k;
+  const Array logits = normal_array(count, dtype_of(type), 1, 0, c.scale);
+  Array targets = normal_array(count, DType::f32, 2);
+  for (double& t : targets) t = rounded(std::min(1.0, std::abs(t) / 2), DType::f32);
+  std::vector<int64_t> labels(static_cast<size_t>(c.n));
+  if (!soft) {
+    targets.assign(targets.size(), 0);
+    for (int64_t i = 0; i < c.n; ++i) {
+      labels[static_cast<size_t>(i)] = i * 7 % c.k;
+      targets[static_cast<size_t>(i * c.k + i * 7 % c.k)] = 1;
+    }
+  }
+  const BinaryLoss expected(logits, binary_targets(targets, c.k, c.smoothing, c.threshold), c.n, c.sum_classes);
+
+  const Guarded on_logits(type, logits), on_targets = floats_of(targets), dlogits(type, count), loss = floats(1);
+  const DeviceBuffer<int64_t> on_labels(labels);
+  const Guarded workspace = floats(static_cast<int64_t>(softmax_cross_entropy_workspace(c.n) / sizeof(float)));
+  BinaryCrossEntropy args = {.n = c.n,
+                             .k = c.k,
+                             .type = type,
+                             .logits = on_logits.data(),
+                             .labels = soft ? nullptr : on_labels.data(),
+                             .probabilities = soft ? on_targets.floats() : nullptr,
+                             .label_smoothing = c.smoothing,
+                             .binary = c.threshold.has_value(),
+                             .threshold = c.threshold.value_or(0),
+                             .sum_classes = c.sum_classes,
+                             .loss = loss.floats(),
+                             .dlogits = dlogits.data(),
+                             .workspace = workspace.data()};
+  ASSERT_TRUE(binary_cross_entropy(args, nullptr));
+  EXPECT_TRUE(close_to(loss.values(), {{expected.loss}, {expected.magnitude}, c.k}, DType::f32, {}));
+  Expected gradient = Expected::elementwise(expected.dlogits);
+  for (double& s : gradient.magnitude) s += 2.0 / static_cast<double>(c.sum_classes ? c.n : count);
+  EXPECT_TRUE(close_to(dlogits.values(), gradient, dtype_of(type), {c.n, c.k}));
+
+  args.dlogits = on_logits.data();
+  ASSERT_TRUE(binary_cross_entropy(args, nullptr));
+  EXPECT_EQ(on_logits.values(), dlogits.values()) << "in place";
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, BinaryLossTest,
+                         ::testing::Combine(::testing::ValuesIn(kBinaryCases), ::testing::ValuesIn(kDataTypes),
+                                            ::testing::Bool()),
+                         [](const auto& instance) {
+                           return std::string(std::get<0>(instance.param).name) + "_" +
+                                  name_of(std::get<1>(instance.param)) +
+                                  (std::get<2>(instance.param) ? "_probabilities" : "_labels");
+                         });
+
+TEST(BinaryLoss, RefusesTwoTargetsOrNone) {
+  const Guarded x = floats(4), loss = floats(1), workspace = floats(1);
+  EXPECT_FALSE(binary_cross_entropy(
+      {.n = 1, .k = 4, .logits = x.data(), .loss = loss.floats(), .workspace = workspace.data()}, nullptr));
+  EXPECT_TRUE(std::isnan(loss.values()[0])) << "nothing was launched";
+}
+
+TEST(BinaryLoss, CountsItsCost) {
+  const int64_t label = 0;
+  char dlogits = 0;
+  EXPECT_EQ(
+      binary_cross_entropy_cost({.n = 2, .k = 10, .type = DataType::bf16, .labels = &label, .dlogits = &dlogits}).bytes,
+      2 * 40 + 16);
+}
 
 class SoftmaxTest : public ::testing::Test {
  protected:

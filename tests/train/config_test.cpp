@@ -60,6 +60,22 @@ TEST(Config, StoresTheFirstOfEqualWords) {
   EXPECT_EQ(config.precision, "bf16");
 }
 
+TEST(Config, OptionsOfTheBinaryLossNeedIt) {
+  TrainConfig config;
+  config.bce_target_thresh = 0.2;
+  try {
+    check_config(config);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::usage);
+    EXPECT_STREQ(error.what(), "--bce-target-thresh belongs to --loss bce; add it");
+  }
+  config.bce_loss = true;
+  check_config(config);
+  config.model = "resnet20";
+  EXPECT_EQ(resolve(config, cifar(), {}).loss, "bce");
+}
+
 TEST(Recipe, FollowsTheDataAndTheModel) {
   EXPECT_EQ(default_model(cifar()), "resnet20");
   EXPECT_EQ(default_model(photographs()), "resnet18");
