@@ -21,6 +21,7 @@
 #include "engine/train/doctor.h"
 #include "engine/train/log.h"
 #include "engine/train/progress.h"
+#include "engine/train/recipe_book.h"
 #include "engine/train/signals.h"
 #include "engine/train/trainer.h"
 #include "engine/train/version.h"
@@ -208,6 +209,22 @@ struct Prepared {
   ResumePoint resume;
 };
 
+void apply_files(TrainConfig& config, const TrainCommand& command) {
+  for (const std::string& file : command.config_files) {
+    apply_config_json(config, read_text_file(file, {.kind = ErrorKind::usage, .max_bytes = kMaxConfigBytes}), file);
+  }
+}
+
+// A flag that says the same in another way than the recipe does takes its place.
+void drop_what_flags_replace(TrainConfig& config, const TrainCommand& command) {
+  for (const GivenSetting& given : command.given) {
+    const std::string_view key = given.setting->key;
+    if (key == "lr") config.lr_base.reset();
+    if (key == "lr_base") config.lr.reset();
+    if (key == "lr_scheduler") config.lr_milestones.clear();
+  }
+}
+
 // Everything that can be refused without looking at the data.
 Prepared prepare(const TrainCommand& command) {
   Prepared result;
@@ -219,9 +236,11 @@ Prepared prepare(const TrainCommand& command) {
              .color = config.color == "always"  ? ColorMode::always
                       : config.color == "never" ? ColorMode::never
                                                 : ColorMode::automatic});
-  for (const std::string& file : command.config_files) {
-    apply_config_json(config, read_text_file(file, {.kind = ErrorKind::usage, .max_bytes = kMaxConfigBytes}), file);
-  }
+  apply_files(config, command);
+  apply_flags(config, command);
+  std::optional<Recipe> recipe;
+  if (!config.recipe.empty()) recipe = find_recipe(config.recipe);
+  if (!config.compare_to.empty()) find_reference(config.compare_to);
   const std::optional<fs::path> run_dir = named_run_dir(config);
   if (run_dir && !config.test_only) {
     result.folder.emplace(*run_dir);
@@ -242,11 +261,18 @@ Prepared prepare(const TrainCommand& command) {
   } else {
     config = {};
   }
-  for (const std::string& file : command.config_files) {
-    apply_config_json(config, read_text_file(file, {.kind = ErrorKind::usage, .max_bytes = kMaxConfigBytes}), file);
+  if (recipe && config.recipe == recipe->name) recipe.reset();  // what is resumed has its settings already
+  if (recipe) {
+    apply_recipe(config, *recipe);
+    drop_what_flags_replace(config, command);
   }
+  apply_files(config, command);
   apply_flags(config, command);
+  if (recipe) stretch_times(config, *recipe);
   check_config(config);
+  check(!recipe || recipe->data == "shapes" || !config.data_path.empty() || config.dataset == "shapes", "--recipe ",
+        config.recipe, " trains on ", recipe ? recipe->data : "",
+        ": add --data-path DIR, or --dataset shapes to try it on the built-in pictures");
   if (config.model) find_specification(*config.model);
   return result;
 }
@@ -319,6 +345,9 @@ int run(int argc, char** argv) {
       return 0;
     case TrainCommand::Mode::list_models:
       list_models();
+      return 0;
+    case TrainCommand::Mode::list_recipes:
+      std::cout << recipe_list();
       return 0;
     case TrainCommand::Mode::list_flags:
       std::cout << flag_tables();

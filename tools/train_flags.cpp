@@ -21,6 +21,7 @@ constexpr ModeFlag kModes[] = {
     {Mode::help, "-h,--help", "this text"},
     {Mode::version, "--version", "version and build"},
     {Mode::list_models, "--list-models", "models, parameters and GMACs"},
+    {Mode::list_recipes, "--list-recipes", "recipes, their flags and the accuracy to expect"},
     {Mode::list_flags, "--list-flags", "the flags as Markdown tables, as in docs/training.md"},
     {Mode::summary, "--summary", "each layer of --model: output, parameters, MACs"},
     {Mode::doctor, "--doctor", "what this machine offers, and what to mend"},

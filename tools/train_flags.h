@@ -14,7 +14,7 @@ struct GivenSetting {
 };
 
 struct TrainCommand {
-  enum class Mode { train, help, version, list_models, list_flags, summary, doctor } mode = Mode::train;
+  enum class Mode { train, help, version, list_models, list_flags, list_recipes, summary, doctor } mode = Mode::train;
   std::vector<std::string> config_files;  // --config, in order
   std::vector<GivenSetting> given;
 };

@@ -15,6 +15,7 @@ namespace {
 using C = TrainConfig;
 constexpr SettingScope kSession = SettingScope::session;
 
+constexpr const char* kRecipe = "Recipe";
 constexpr const char* kModel = "Model";
 constexpr const char* kData = "Data";
 constexpr const char* kOptimisation = "Optimisation (times in epochs)";
@@ -22,6 +23,13 @@ constexpr const char* kDevice = "Device";
 constexpr const char* kOutput = "Output";
 
 const std::vector<Setting> kSettings = {
+    {"recipe", "--recipe", &C::recipe, kRecipe, "NAME",
+     "a published way to train (--list-recipes), or FILE.json; flags go before it"},
+    {"budget", "--budget", &C::budget, kRecipe, "X", "minutes: as many epochs as this device does in them", "", 0.01,
+     1e6, kSession},
+    {"compare_to", "--compare-to", &C::compare_to, kRecipe, "NAME",
+     "draw the curve of a recipe, or of the run in a folder, beside that of this run", "", 0, 0, kSession},
+
     {"model", "-a,--model,--arch", &C::model, kModel, "NAME",
      "one of --list-models (resnet18; resnet20 for small pictures)"},
     {"num_classes", "--num-classes", &C::num_classes, kModel, "K", "outputs (the data set's)", "", 2, 1e6},

@@ -13,6 +13,11 @@
 namespace engine {
 
 struct TrainConfig {
+  // Recipe
+  std::string recipe;            // engine/train/recipe_book.h
+  std::optional<double> budget;  // minutes
+  std::string compare_to;        // a recipe or the folder of a run
+
   // Model
   std::optional<std::string> model;
   std::optional<int64_t> num_classes;  // the data set's
