@@ -24,16 +24,6 @@ constexpr std::array<std::string_view, 9> kExtensions = {".jpg", ".jpeg", ".png"
 // Ten times the largest file of ImageNet.
 constexpr int64_t kMaxFileBytes = int64_t{256} << 20;
 
-bool has_picture_extension(const std::string& name) {
-  const size_t dot = name.rfind('.');
-  if (dot == std::string::npos) return false;
-  std::string extension = name.substr(dot);
-  for (char& c : extension) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
-}
-
 struct Listing {
   std::vector<std::string> folders;
   std::vector<std::string> files;
@@ -162,6 +152,16 @@ class ImageFolder : public Dataset {
 };
 
 }  // namespace
+
+bool has_picture_extension(const std::string& name) {
+  const size_t dot = name.rfind('.');
+  if (dot == std::string::npos) return false;
+  std::string extension = name.substr(dot);
+  for (char& c : extension) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
+}
 
 DatasetPtr open_image_folder(const std::string& path) {
   return std::make_shared<ImageFolder>(path);

@@ -6,6 +6,9 @@
 
 namespace engine {
 
+// Whether a file of that name counts as a picture: torchvision's list of extensions, in any case.
+bool has_picture_extension(const std::string& name);
+
 // The pictures under `path`/CLASS/..., at any depth. Classes are the folders in `path` in the order of their
 // bytes; within a class the order is torchvision's (by folder, then by name), so indices agree. A file counts
 // if its name ends, in any case, in .jpg .jpeg .png .ppm .bmp .pgm .tif .tiff or .webp; what it really holds

@@ -70,16 +70,18 @@ TEST_F(OpenDatasetTest, SplitsASingleTreeOfClasses) {
 TEST_F(OpenDatasetTest, SaysWhatIsMissing) {
   pictures("a", 1);
   pictures("b", 1);
-  EXPECT_EQ(refusal({.path = root()}), "data: '" + root().string() + "' has no validation pictures; put them into " +
-                                           root().string() + "/val/CLASS/, or hold some out with --val-split 0.1");
+  EXPECT_EQ(refusal({.path = root()}),
+            "data: '" + root().string() + "' has no validation pictures; put them into " + root().string() +
+                "/val/CLASS/, name their place with --val-path, or hold some out with --val-split 0.1");
   pictures("val/a", 1);
   EXPECT_THAT(refusal({.path = root()}), HasSubstr("has val/ but no train/"));
   EXPECT_EQ(refusal({.path = root() / "nowhere"}),
             "data: '" + (root() / "nowhere").string() +
-                "' does not exist; give a folder with train/ and val/, a CIFAR folder, or 'shapes' for the built-in "
-                "data set");
+                "' does not exist; give a folder with train/ and val/, a CIFAR folder, a packed file, tars as "
+                "'train-{000..012}.tar', or 'shapes' for the built-in data set");
   EXPECT_EQ(refusal({.path = root() / "a/0.png"}),
-            "data: '" + (root() / "a/0.png").string() + "' is not a folder; an archive must be unpacked first");
+            "data: '" + (root() / "a/0.png").string() +
+                "' is neither a folder nor a packed data set nor a tar; a compressed archive must be unpacked first");
   EXPECT_THAT(refusal({.path = ""}), HasSubstr("does not exist"));
 }
 
