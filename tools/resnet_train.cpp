@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "engine/data/open_dataset.h"
+#include "engine/dist/communicator.h"
 #include "engine/error.h"
 #include "engine/io/file.h"
 #include "engine/io/run_lock.h"
@@ -21,6 +22,7 @@
 #include "engine/train/doctor.h"
 #include "engine/train/log.h"
 #include "engine/train/progress.h"
+#include "engine/train/ranks.h"
 #include "engine/train/recipe_book.h"
 #include "engine/train/signals.h"
 #include "engine/train/trainer.h"
@@ -192,6 +194,7 @@ void say_what_is_next(const std::string& program, const TrainSetup& setup, const
 int test_network(const TrainSetup& setup) {
   const TestOutcome outcome = test(setup);
   if (!outcome.complete) return 128 + stop_signal();
+  if (setup.ranks != nullptr && !setup.ranks->is_first()) return 0;
   char text[256];
   const bool json = setup.config.log_format == "jsonl";
   std::snprintf(
@@ -225,10 +228,9 @@ void drop_what_flags_replace(TrainConfig& config, const TrainCommand& command) {
   }
 }
 
-// Everything that can be refused without looking at the data.
-Prepared prepare(const TrainCommand& command) {
-  Prepared result;
-  TrainConfig& config = result.config;
+// What flags and files say before a run to resume is looked at; starts the log.
+TrainConfig first_look(const TrainCommand& command) {
+  TrainConfig config;
   apply_flags(config, command);  // bad values first; then once more on top of what files say
   check_config(config);
   if (config.model) find_specification(*config.model);
@@ -238,11 +240,20 @@ Prepared prepare(const TrainCommand& command) {
                                                 : ColorMode::automatic});
   apply_files(config, command);
   apply_flags(config, command);
+  return config;
+}
+
+// Everything that can be refused without looking at the data. `config` is that of first_look().
+Prepared prepare(const TrainCommand& command, TrainConfig first, Communicator* ranks) {
+  Prepared result;
+  TrainConfig& config = result.config;
+  config = std::move(first);
+  const bool writes = ranks == nullptr || ranks->is_first();
   std::optional<Recipe> recipe;
   if (!config.recipe.empty()) recipe = find_recipe(config.recipe);
   if (!config.compare_to.empty()) find_reference(config.compare_to);
   const std::optional<fs::path> run_dir = named_run_dir(config);
-  if (run_dir && !config.test_only) {
+  if (run_dir && !config.test_only && writes) {
     result.folder.emplace(*run_dir);
     if (config.overwrite) result.folder->clear();
     const bool continues =
@@ -252,11 +263,13 @@ Prepared prepare(const TrainCommand& command) {
         " already holds a run; continue it with --resume auto, replace it with --overwrite, or choose another folder");
   }
   if (!config.resume.empty()) {
-    result.resume = find_resume_point(config.resume, run_dir.value_or(""), result.folder.has_value());
+    if (writes) result.resume = find_resume_point(config.resume, run_dir.value_or(""), result.folder.has_value());
+    if (ranks != nullptr) result.resume = share_resume_point(*ranks, std::move(result.resume));
     for (const std::string& note : result.resume.notes) log_warning(note);
     TrainConfig resumed;
     if (!result.resume.config.empty()) apply_config_json(resumed, result.resume.config, "run.json");
     resumed.max_steps.reset();  // where the last process was told to stop
+    share_batch(resumed, ranks != nullptr ? ranks->size() : 1);
     config = resumed;
   } else {
     config = {};
@@ -274,21 +287,23 @@ Prepared prepare(const TrainCommand& command) {
         config.recipe, " trains on ", recipe ? recipe->data : "",
         ": add --data-path DIR, or --dataset shapes to try it on the built-in pictures");
   if (config.model) find_specification(*config.model);
+  config.ranks = ranks != nullptr ? ranks->size() : 1;
+  share_host(config);
   return result;
 }
 
-int train_or_test(const TrainCommand& command, int argc, char** argv) {
-  catch_stop_signals();
-  Prepared prepared = prepare(command);
-  const DeviceChoice choice = choose_device(prepared.config.device);
+int train_or_test(const TrainCommand& command, const TrainConfig& first, Communicator* ranks, int argc, char** argv) {
+  Prepared prepared = prepare(command, first, ranks);
+  const bool writes = ranks == nullptr || ranks->is_first();
+  const DeviceChoice choice = choose_device(prepared.config.device, current_launch().local_rank);
   check_precision(prepared.config, choice.device);
 
-  TrainSetup setup{.device = choice.device, .resume = std::move(prepared.resume)};
+  TrainSetup setup{.device = choice.device, .resume = std::move(prepared.resume), .ranks = ranks};
   setup.command_line.assign(argv, argv + argc);
   setup.data = open_data(prepared.config);
   setup.facts = describe_data(setup.data, prepared.config);
-  if (stop_signal() != 0) {
-    log_info(std::string("stopped by ") + signal_name(stop_signal()) + " before the training began");
+  if (const int signal = share_step_end(ranks, {.stop_signal = stop_signal()}).stop_signal; signal != 0) {
+    log_info(std::string("stopped by ") + signal_name(signal) + " before the training began");
     return kExitStopped;
   }
   TrainConfig& config = prepared.config;
@@ -322,16 +337,38 @@ int train_or_test(const TrainCommand& command, int argc, char** argv) {
     return test_network(setup);
   }
 
-  if (!prepared.folder) prepared.folder.emplace(automatic_run_dir(*config.model, setup.facts.name));
-  setup.run_dir = prepared.folder->path();
-  if (!setup.resume.checkpoint) prepared.folder->clear();
-  warn_if_disk_is_small(setup.run_dir, net);
+  if (ranks != nullptr) expect_same_run(*ranks, setup);
+  if (writes) {
+    if (!prepared.folder) prepared.folder.emplace(automatic_run_dir(*config.model, setup.facts.name));
+    setup.run_dir = prepared.folder->path();
+    if (!setup.resume.checkpoint) prepared.folder->clear();
+    warn_if_disk_is_small(setup.run_dir, net);
+  }
   log_info(std::string("resnet-train ") + version());
   if (!choice.gpu_absence.empty())
     log_info("no GPU is used: " + choice.gpu_absence.substr(0, choice.gpu_absence.find(';')));
   const TrainOutcome outcome = train(setup);
-  if (outcome.exit_code == 0) say_what_is_next(printable(argv[0]), setup, outcome);
+  if (outcome.exit_code == 0 && writes) say_what_is_next(printable(argv[0]), setup, outcome);
   return outcome.exit_code;
+}
+
+// Alone, or as one of several ranks: these have to end together, or hear why one does not.
+int train_or_test(const TrainCommand& command, int argc, char** argv) {
+  catch_stop_signals();
+  const TrainConfig config = first_look(command);
+  const std::unique_ptr<Communicator> ranks = connect_ranks(config);
+  if (!ranks) return train_or_test(command, config, nullptr, argc, argv);
+  try {
+    const int code = train_or_test(command, config, ranks.get(), argc, argv);
+    ranks->finish();
+    return code;
+  } catch (const std::bad_alloc&) {
+    ranks->abandon("out of memory");
+    throw;
+  } catch (const std::exception& error) {
+    ranks->abandon(error.what());
+    throw;
+  }
 }
 
 int run(int argc, char** argv) {

@@ -20,6 +20,7 @@ constexpr const char* kModel = "Model";
 constexpr const char* kData = "Data";
 constexpr const char* kOptimisation = "Optimisation (times in epochs)";
 constexpr const char* kDevice = "Device";
+constexpr const char* kRanks = "Ranks";
 constexpr const char* kOutput = "Output";
 
 const std::vector<Setting> kSettings = {
@@ -117,6 +118,12 @@ const std::vector<Setting> kSettings = {
      "algorithms by rule, not by measuring"},
     {"force_impl", "--force-impl", &C::force_impl, kDevice, "KIND",
      "implementation of GPU convolutions; without it the faster one", "own,cudnn"},
+
+    {"ranks", "--ranks", &C::ranks, kRanks, "N",
+     "refuse to start unless the launcher has started N (as many as it has)", "", 1, 65536},
+    {"sync_bn", "--sync-bn", &C::sync_bn, kRanks, "", "batch norms take the statistics of all ranks' pictures"},
+    {"comm_timeout", "--comm-timeout", &C::comm_timeout, kRanks, "S", "seconds of silence after which a rank is lost",
+     "", 0.1, 1e6, kSession},
 
     {"output_dir", "--output-dir,--output", &C::output_dir, kOutput, "DIR", "folder of the run; without it runs/NAME",
      "", 0, 0, kSession},

@@ -72,6 +72,11 @@ struct TrainConfig {
   bool deterministic = false;
   std::string force_impl;  // own, cudnn; empty: what is faster
 
+  // Ranks
+  std::optional<int64_t> ranks;  // that have to be there; resolved: that are
+  bool sync_bn = false;
+  double comm_timeout = 600;
+
   // Output
   std::string output_dir;  // empty: runs/<name>
   std::string name;        // empty: <model>-<data>-<time>

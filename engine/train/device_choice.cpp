@@ -5,8 +5,11 @@
 
 namespace engine {
 
-DeviceChoice choose_device(const std::string& name) {
+DeviceChoice choose_device(const std::string& name, int local_rank) {
   std::string reason;
+  // A launcher may show each rank one GPU only, which then is the first.
+  const Device own = {DeviceType::cuda, local_rank};
+  if ((name == "auto" || name == "cuda") && local_rank > 0 && available(own)) return {own, ""};
   if (name == "auto") {
     const Device device = best_device();
     if (device.type != DeviceType::cpu || available({DeviceType::cuda}, &reason)) return {device, ""};

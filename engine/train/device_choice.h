@@ -11,8 +11,9 @@ struct DeviceChoice {
   std::string gpu_absence;  // why `auto` took no GPU; empty if it did, or was not asked
 };
 
-// The device that --device names. Throws Error(device) with the reason if it is not available.
-DeviceChoice choose_device(const std::string& name);
+// The device that --device names; of several ranks on a host, `local_rank` takes the GPU of its number, or the one that
+// it is shown. Throws Error(device) with the reason if it is not available.
+DeviceChoice choose_device(const std::string& name, int local_rank = 0);
 
 // One line on hardware, instruction set, threads and libraries.
 std::string device_description(Device device);

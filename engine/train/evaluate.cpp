@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
+#include <string>
 
 #include "engine/autograd.h"
 #include "engine/data/batch_tensors.h"
+#include "engine/dist/communicator.h"
 #include "engine/error.h"
 
 namespace engine {
@@ -33,6 +36,30 @@ void keep_worst(std::vector<Mistake>& mistakes, int64_t max_mistakes) {
   if (static_cast<int64_t>(mistakes.size()) > max_mistakes) mistakes.resize(static_cast<size_t>(max_mistakes));
 }
 
+// Every rank's predictions, in the order of the data set. `stopped`: this rank was interrupted, or, afterwards, any
+// was.
+std::vector<Mistake> gather(Communicator& ranks, const std::vector<Mistake>& mine, bool& stopped) {
+  static_assert(std::is_trivially_copyable_v<Mistake>);
+  std::string bytes(mine.size() * sizeof(Mistake), '\0');
+  if (!mine.empty()) std::memcpy(bytes.data(), mine.data(), bytes.size());
+  if (stopped) bytes = "stopped";
+  std::vector<Mistake> all;
+  for (const std::string& text : ranks.all_gather(bytes)) {
+    if (text == "stopped") {
+      stopped = true;
+      return {};
+    }
+    const size_t before = all.size();
+    all.resize(before + text.size() / sizeof(Mistake));
+    if (!text.empty()) std::memcpy(all.data() + before, text.data(), text.size());
+  }
+  std::sort(all.begin(), all.end(), [](const Mistake& a, const Mistake& b) { return a.index < b.index; });
+  for (size_t i = 1; i < all.size(); ++i)
+    if (all[i].index == all[i - 1].index)
+      fail(ErrorKind::internal, "evaluation: two ranks have evaluated sample ", all[i].index);
+  return all;
+}
+
 }  // namespace
 
 Evaluation evaluate(const TrainableModel& model, Loader& loader, const EvaluateOptions& options) {
@@ -43,6 +70,14 @@ Evaluation evaluate(const TrainableModel& model, Loader& loader, const EvaluateO
   Evaluation result;
   result.confusion.assign(classes * classes, 0);
 
+  const auto add = [&](const Mistake& sample) {
+    const Prediction& prediction = sample.prediction;
+    result.sums.add(
+        {.loss = prediction.loss, .correct = prediction.rank == 0, .correct5 = prediction.rank < 5, .count = 1});
+    ++result.confusion[static_cast<size_t>(prediction.label) * classes + static_cast<size_t>(prediction.predicted)];
+    if (prediction.rank != 0) result.mistakes.push_back(sample);
+  };
+  std::vector<Mistake> own;  // of several ranks, this one's
   Batch batch;
   bool stopped = false;
   loader.start(0);
@@ -50,14 +85,20 @@ Evaluation evaluate(const TrainableModel& model, Loader& loader, const EvaluateO
     const std::vector<Prediction> predictions =
         predict(model.forward(image_tensor(batch, options.input.normalization, options.input.tensor())), batch.labels);
     for (size_t i = 0; i < predictions.size(); ++i) {
-      const Prediction& prediction = predictions[i];
-      result.sums.add(
-          {.loss = prediction.loss, .correct = prediction.rank == 0, .correct5 = prediction.rank < 5, .count = 1});
-      ++result.confusion[static_cast<size_t>(prediction.label) * classes + static_cast<size_t>(prediction.predicted)];
-      if (prediction.rank != 0) result.mistakes.push_back({batch.indices[i], prediction});
+      const Mistake sample = {batch.indices[i], predictions[i]};
+      if (options.ranks != nullptr)
+        own.push_back(sample);
+      else
+        add(sample);
     }
     keep_worst(result.mistakes, options.max_mistakes);
-    stopped = options.interrupted && options.interrupted(result.sums.count);
+    const int64_t seen =
+        result.sums.count + static_cast<int64_t>(own.size()) * (options.ranks ? options.ranks->size() : 0);
+    stopped = options.interrupted && options.interrupted(seen);
+  }
+  if (options.ranks != nullptr) {
+    for (const Mistake& sample : gather(*options.ranks, own, stopped)) add(sample);
+    keep_worst(result.mistakes, options.max_mistakes);
   }
   if (!stopped && result.sums.count == 0) fail(ErrorKind::data, "evaluation: not one picture could be read");
   result.complete = !stopped;

@@ -10,6 +10,8 @@
 
 namespace engine {
 
+class Communicator;
+
 struct Mistake {
   int64_t index = 0;  // in the data set
   Prediction prediction;
@@ -17,7 +19,8 @@ struct Mistake {
 
 struct EvaluateOptions {
   InputFormat input;
-  int64_t max_mistakes = 0;  // how many to keep
+  Communicator* ranks = nullptr;  // whose loaders share the data set: then the result is that of all, on all
+  int64_t max_mistakes = 0;       // how many to keep
   // Asked between two batches with the samples seen so far; true abandons the evaluation.
   std::function<bool(int64_t samples)> interrupted;
 };
@@ -31,7 +34,8 @@ struct Evaluation {
 };
 
 // Runs the whole data set of `loader`, which is in LoaderMode::evaluate, through the network in evaluation mode and
-// puts the mode back. Throws Error(data) if not one picture could be read.
+// puts the mode back. The result does not depend on batches or ranks but for how logits are rounded. Throws Error(data)
+// if not one picture could be read.
 Evaluation evaluate(const TrainableModel& model, Loader& loader, const EvaluateOptions& options);
 
 }  // namespace engine

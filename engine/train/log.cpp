@@ -23,6 +23,7 @@ bool is_set(const char* variable) {
 
 struct Log {
   LogOptions options;
+  int rank = 0;
   bool color = false;
   bool terminal = false;
   std::string status;
@@ -74,6 +75,12 @@ Log& instance() {
 void message(const char* event, std::string_view prefix, std::string_view text) {
   Log& log = instance();
   const std::lock_guard lock(log.mutex);
+  std::string with_rank;
+  if (log.rank > 0) {
+    if (prefix.empty()) return;
+    with_rank = fmt::format("rank {}: {}", log.rank, text);
+    text = with_rank;
+  }
   if (log.options.format == LogFormat::jsonl) {
     const nlohmann::ordered_json json = {{"event", event}, {"message", text}, {"ts", unix_time()}};
     log.line(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
@@ -104,6 +111,13 @@ void start_log(const LogOptions& options) {
   log.configure(options);
 }
 
+void log_rank(int rank) {
+  Log& log = instance();
+  const std::lock_guard lock(log.mutex);
+  log.rank = rank;
+  if (rank > 0) log.terminal = false;
+}
+
 void log_info(std::string_view text) {
   message("message", "", text);
 }
@@ -115,7 +129,7 @@ void log_warning(std::string_view text) {
 void log_event(std::string_view json) {
   Log& log = instance();
   const std::lock_guard lock(log.mutex);
-  if (log.options.format == LogFormat::jsonl) log.line(json);
+  if (log.options.format == LogFormat::jsonl && log.rank == 0) log.line(json);
 }
 
 void set_status_line(std::string_view text) {

@@ -17,6 +17,10 @@ struct LogOptions {
 // Called once, before anything is logged; without it the defaults hold.
 void start_log(const LogOptions& options);
 
+// This process is one of several ranks: from now on only warnings of the others than rank 0 are said, each with its
+// rank.
+void log_rank(int rank);
+
 // Text: the message as it is, or behind "warning: ". jsonl: {"event":"message"|"warning","message":...,"ts":...}.
 void log_info(std::string_view message);
 void log_warning(std::string_view message);

@@ -5,7 +5,7 @@
 namespace engine {
 namespace {
 
-LoaderOptions loader_options(const TrainConfig& config, LoaderMode mode, int64_t samples) {
+LoaderOptions loader_options(const TrainConfig& config, LoaderMode mode, int64_t samples, int64_t rank) {
   const bool training = mode == LoaderMode::train;
   const int64_t size = training ? *config.train_crop_size : *config.val_crop_size;
   return {.mode = mode,
@@ -16,7 +16,9 @@ LoaderOptions loader_options(const TrainConfig& config, LoaderMode mode, int64_t
           .workers = static_cast<int>(*config.workers),
           .seed = static_cast<uint64_t>(config.seed),
           .bad_images = config.bad_images == "skip" ? BadImages::skip : BadImages::fail,
-          .max_bad_fraction = max_bad_fraction(config, samples)};
+          .max_bad_fraction = max_bad_fraction(config, samples),
+          .rank = rank,
+          .ranks = config.ranks.value_or(1)};
 }
 
 }  // namespace
@@ -49,12 +51,12 @@ SampleTransform val_sample(const TrainConfig& config) {
   };
 }
 
-LoaderOptions train_loader_options(const TrainConfig& config, int64_t samples) {
-  return loader_options(config, LoaderMode::train, samples);
+LoaderOptions train_loader_options(const TrainConfig& config, int64_t samples, int64_t rank) {
+  return loader_options(config, LoaderMode::train, samples, rank);
 }
 
-LoaderOptions val_loader_options(const TrainConfig& config, int64_t samples) {
-  return loader_options(config, LoaderMode::evaluate, samples);
+LoaderOptions val_loader_options(const TrainConfig& config, int64_t samples, int64_t rank) {
+  return loader_options(config, LoaderMode::evaluate, samples, rank);
 }
 
 }  // namespace engine

@@ -12,7 +12,8 @@ InputFormat input_format(const TrainConfig& config, const DataFacts& data, Devic
 LossOptions loss_options(const TrainConfig& config);
 SampleTransform train_sample(const TrainConfig& config);
 SampleTransform val_sample(const TrainConfig& config);
-LoaderOptions train_loader_options(const TrainConfig& config, int64_t samples);
-LoaderOptions val_loader_options(const TrainConfig& config, int64_t samples);
+// Of one of config.ranks ranks.
+LoaderOptions train_loader_options(const TrainConfig& config, int64_t samples, int64_t rank = 0);
+LoaderOptions val_loader_options(const TrainConfig& config, int64_t samples, int64_t rank = 0);
 
 }  // namespace engine

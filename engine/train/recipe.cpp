@@ -108,7 +108,9 @@ TrainConfig resolve(TrainConfig config, const DataFacts& data, const ModelFacts&
   check(*config.num_classes >= data.num_classes, "--num-classes=", *config.num_classes, " is less than the ",
         data.num_classes, " classes of the data set");
   resolve_sizes(config, data, model);
-  fill(config.batch_size, std::clamp<int64_t>(data.train_samples / config.grad_accum_steps, 1, defaults.batch_size));
+  fill(config.ranks, 1);
+  fill(config.batch_size,
+       std::clamp<int64_t>(data.train_samples / config.grad_accum_steps / *config.ranks, 1, defaults.batch_size));
   fill(config.val_batch_size, *config.batch_size);
   fill(config.workers, default_workers());
   fill(config.epochs, data.generated ? kShapesEpochs : defaults.epochs);
@@ -134,17 +136,18 @@ TrainConfig resolve(TrainConfig config, const DataFacts& data, const ModelFacts&
   check(*config.lr_warmup_epochs <= static_cast<double>(*config.epochs),
         "--lr-warmup-epochs=", *config.lr_warmup_epochs, " is longer than the training of ", *config.epochs, " epochs");
   check(global_batch(config) <= data.train_samples, "--batch-size=", *config.batch_size,
-        " times --grad-accum-steps=", config.grad_accum_steps, " is more than the ", data.train_samples,
-        " training pictures; take a smaller batch");
+        " times --grad-accum-steps=", config.grad_accum_steps,
+        *config.ranks > 1 ? " on " + std::to_string(*config.ranks) + " ranks" : "", " is more than the ",
+        data.train_samples, " training pictures; take a smaller batch");
   return config;
 }
 
 int64_t global_batch(const TrainConfig& config) {
-  return *config.batch_size * config.grad_accum_steps;
+  return *config.batch_size * config.grad_accum_steps * config.ranks.value_or(1);
 }
 
 int64_t steps_per_epoch(const TrainConfig& config, int64_t train_samples) {
-  return train_samples / *config.batch_size / config.grad_accum_steps;
+  return train_samples / (*config.batch_size * config.ranks.value_or(1)) / config.grad_accum_steps;
 }
 
 Schedule make_schedule(const TrainConfig& config, int64_t steps_per_epoch) {

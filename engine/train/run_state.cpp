@@ -104,7 +104,7 @@ RunIdentity run_identity(const TrainConfig& resolved, const DatasetPair& data) {
           {"classes of the data", std::to_string(data.train->num_classes())},
           {"class names (XXH3)", hash_of_classes(*data.train)},
           {"labels (XXH3)", hash_of_labels(*data.train)},
-          {"batch_size", std::to_string(*resolved.batch_size)},
+          {"batch_size", std::to_string(*resolved.batch_size * resolved.ranks.value_or(1))},
           {"grad_accum_steps", std::to_string(resolved.grad_accum_steps)},
           {"seed", std::to_string(resolved.seed)}};
 }

@@ -1,3 +1,4 @@
+#include "engine/dist/communicator.h"
 #include "engine/train/device_choice.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/log.h"
@@ -10,14 +11,16 @@ namespace engine {
 
 TestOutcome test(const TrainSetup& setup) {
   set_up_device(setup.device, setup.config);
-  Loader loader(setup.data.val, val_sample(setup.config), val_loader_options(setup.config, setup.data.val->size()));
+  Loader loader(setup.data.val, val_sample(setup.config),
+                val_loader_options(setup.config, setup.data.val->size(), setup.ranks ? setup.ranks->rank() : 0));
   const int64_t total = setup.data.val->size();
-  const Evaluation evaluation =
-      evaluate(setup.model, loader,
-               {.input = input_format(setup.config, setup.facts, setup.device), .interrupted = [&](int64_t samples) {
-                  set_status_line(count_bar("testing", samples, total, terminal_width()));
-                  return stop_signal() != 0;
-                }});
+  const Evaluation evaluation = evaluate(setup.model, loader,
+                                         {.input = input_format(setup.config, setup.facts, setup.device),
+                                          .ranks = setup.ranks,
+                                          .interrupted = [&](int64_t samples) {
+                                            set_status_line(count_bar("testing", samples, total, terminal_width()));
+                                            return stop_signal() != 0;
+                                          }});
   set_status_line("");
   if (!evaluation.complete) return {};
   return {.samples = evaluation.sums.count,

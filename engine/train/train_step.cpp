@@ -7,6 +7,7 @@
 #include "engine/autograd.h"
 #include "engine/backend.h"
 #include "engine/data/batch_tensors.h"
+#include "engine/dist/gradient_exchange.h"
 #include "engine/error.h"
 #include "engine/ops/elementwise.h"
 #include "engine/storage.h"
@@ -70,7 +71,7 @@ void TrainStep::prepare(const Batch& batch, bool record) {
     prepared_.images = Tensor::empty({batch.count, batch.height, batch.width, 3}, {DType::u8, options_.input.device});
     prepared_.labels = Tensor::empty({batch.count}, {DType::i64, options_.input.device});
     if (record) prepared_.batch = device.make_recording();
-    if (record && accumulates()) prepared_.update = device.make_recording();
+    if (record && updates_apart()) prepared_.update = device.make_recording();
     prepared_.versions = versions();
   }
   device.upload(prepared_.labels.raw(), batch.labels.data(), batch.labels.size() * sizeof(int64_t));
@@ -103,7 +104,7 @@ void TrainStep::update() {
     gradients.push_back(parameters_[i].tensor.grad());
     checked_.push_back(i);
   }
-  if (!accumulates()) gradients.push_back(prepared_.loss);  // otherwise the host has looked at each
+  if (!updates_apart()) gradients.push_back(prepared_.loss);  // otherwise the host has looked at each
   device.find_non_finite(gradients, found_);
   optimizer_.step({.lr = lr_, .found = found_});
   if (!prepared_.update) return;
@@ -118,7 +119,7 @@ void TrainStep::update() {
 void TrainStep::run_batch(const Batch& batch) {
   prepare(batch, /*record=*/true);
   const auto work = [this] {
-    if (accumulates()) return forward_backward(1.0 / static_cast<double>(options_.grad_accum_steps));
+    if (updates_apart()) return forward_backward(share_of_batch());
     for (NamedParameter& parameter : parameters_) parameter.tensor.clear_grad();
     forward_backward(1);
     update();
@@ -126,7 +127,23 @@ void TrainStep::run_batch(const Batch& batch) {
   if (!prepared_.batch) return work();
   if (prepared_.batch->run(work)) return;
   count_batch(buffers_);
-  if (!accumulates()) optimizer_.replayed();
+  if (!updates_apart()) optimizer_.replayed();
+}
+
+double TrainStep::share_of_batch() const {
+  const int64_t ranks = options_.exchange != nullptr ? options_.exchange->size() : 1;
+  return 1.0 / static_cast<double>(options_.grad_accum_steps * ranks);
+}
+
+// Gradients of this rank's batches become those of all ranks'. The running statistics become the ranks' mean, so that
+// after every step all ranks hold the same network.
+void TrainStep::exchange() {
+  Tensors gradients, statistics;
+  for (const NamedParameter& parameter : parameters_)
+    if (parameter.tensor.grad().defined()) gradients.push_back(parameter.tensor.grad());
+  for (const NamedTensor& buffer : buffers_)
+    if (buffer.tensor.dtype() == DType::f32) statistics.push_back(buffer.tensor);
+  options_.exchange->run(gradients, statistics);
 }
 
 uint64_t TrainStep::versions() const {
@@ -198,7 +215,8 @@ MetricSums TrainStep::run_batches(Loader& loader, const Dataset& dataset, Batch&
               .correct = count_correct(prepared_.logits, batch.labels),
               .count = batch.count});
   }
-  if (accumulates()) {
+  if (options_.exchange != nullptr) exchange();
+  if (updates_apart()) {
     if (!prepared_.update) {
       update();
     } else if (!prepared_.update->run([this] { update(); })) {
@@ -207,7 +225,7 @@ MetricSums TrainStep::run_batches(Loader& loader, const Dataset& dataset, Batch&
   }
   prepared_.versions = versions();
   if (const auto found = static_cast<size_t>(found_.item()); found != 0) {
-    const size_t first = checked_.size() + (accumulates() ? 0 : 1) - found;  // the loss, which is finite, comes last
+    const size_t first = checked_.size() + (updates_apart() ? 0 : 1) - found;  // the loss, which is finite, comes last
     fail_diverged(dataset, batch, step, lr, "the gradient of " + parameters_[checked_[first]].name + " is not finite");
   }
   return sums;

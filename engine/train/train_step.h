@@ -12,12 +12,14 @@
 
 namespace engine {
 
+class GradientExchange;
 class Recording;
 
 struct StepOptions {
   InputFormat input;
   int64_t grad_accum_steps = 1;
   LossOptions loss = {};
+  GradientExchange* exchange = nullptr;  // of several ranks: their gradients are averaged, and their running statistics
 };
 
 // Optimiser steps of one network. On a device that can, a whole step is recorded once and replayed, from the pictures
@@ -54,7 +56,10 @@ class TrainStep {
   // Adds the gradients of the prepared batch to those of the parameters, `scale` times.
   void forward_backward(double scale);
   void update();
-  bool accumulates() const { return options_.grad_accum_steps > 1; }
+  // The update is not part of what is done for a batch: it needs those of several batches or ranks.
+  bool updates_apart() const { return options_.grad_accum_steps > 1 || options_.exchange != nullptr; }
+  double share_of_batch() const;  // in the mean that the gradient of a step is
+  void exchange();
   uint64_t versions() const;
 
   const TrainableModel& model_;

@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "engine/backend.h"
+#include "engine/dist/communicator.h"
+#include "engine/dist/gradient_exchange.h"
 #include "engine/error.h"
 #include "engine/fallback.h"
 #include "engine/io/atomic_directory.h"
@@ -19,6 +21,7 @@
 #include "engine/train/evaluate.h"
 #include "engine/train/log.h"
 #include "engine/train/pipeline.h"
+#include "engine/train/ranks.h"
 #include "engine/train/run_files.h"
 #include "engine/train/run_log.h"
 #include "engine/train/run_report.h"
@@ -33,6 +36,10 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+int64_t rank_of(const TrainSetup& setup) {
+  return setup.ranks != nullptr ? setup.ranks->rank() : 0;
 }
 
 constexpr int64_t kMaxMistakes = 24;
@@ -68,6 +75,7 @@ class Trainer {
 
   bool resumed() const { return setup_.resume.checkpoint.has_value(); }
   bool max_steps_reached() const { return setup_.config.max_steps && state_.step >= *setup_.config.max_steps; }
+  bool writes() const { return setup_.ranks == nullptr || setup_.ranks->is_first(); }
   Evaluation evaluate_now();
   SavedState saved_state();
   bool save(bool required = false);
@@ -83,6 +91,7 @@ class Trainer {
   const Clock::time_point start_ = Clock::now();
   double seconds_before_ = 0;  // of earlier processes
 
+  std::unique_ptr<GradientExchange> exchange_;
   std::unique_ptr<Optimizer> optimizer_;
   TrainStep train_step_;
   Loader train_loader_, val_loader_;
@@ -97,6 +106,7 @@ class Trainer {
   Evaluation last_evaluation_;
   Clock::time_point last_report_ = Clock::now();
   IntervalTimes interval_;
+  int stop_signal_ = 0;     // that all ranks know of
   bool first_step_ = true;  // of this process: measures algorithms, so its time says nothing
   int64_t epoch_started_ = -1;
   double last_validation_seconds_ = 0;
@@ -108,14 +118,17 @@ Trainer::Trainer(const TrainSetup& setup)
       steps_per_epoch_(steps_per_epoch(setup.config, setup.facts.train_samples)),
       epochs_(*setup.config.epochs),
       schedule_(make_schedule(setup.config, steps_per_epoch_)),
+      exchange_(setup.ranks != nullptr ? host_exchange(*setup.ranks) : nullptr),
       optimizer_(make_optimizer(setup.config, setup.model.module->parameters())),
       train_step_(setup.model, *optimizer_,
                   {.input = input_format(setup.config, setup.facts, setup.device),
                    .grad_accum_steps = setup.config.grad_accum_steps,
-                   .loss = loss_options(setup.config)}),
+                   .loss = loss_options(setup.config),
+                   .exchange = exchange_.get()}),
       train_loader_(setup.data.train, train_sample(setup.config),
-                    train_loader_options(setup.config, setup.data.train->size())),
-      val_loader_(setup.data.val, val_sample(setup.config), val_loader_options(setup.config, setup.data.val->size())),
+                    train_loader_options(setup.config, setup.data.train->size(), rank_of(setup))),
+      val_loader_(setup.data.val, val_sample(setup.config),
+                  val_loader_options(setup.config, setup.data.val->size(), rank_of(setup))),
       identity_(run_identity(setup.config, setup.data)),
       environment_{.device = device_description(setup.device), .version = version(), .threads = *setup.config.threads},
       checkpointer_(setup.run_dir, setup.config.checkpoint_hist) {}
@@ -152,6 +165,9 @@ void Trainer::announce() {
                    with_thousands(schedule_.total_steps), global_batch(c),
                    c.grad_accum_steps > 1 ? fmt::format(" ({} x {})", *c.batch_size, c.grad_accum_steps) : "",
                    *c.lr_scheduler, *c.lr, *c.weight_decay, c.seed));
+  if (setup_.ranks != nullptr)
+    line("ranks", fmt::format("{}, {} pictures a step on each{}", setup_.ranks->description(),
+                              *c.batch_size * c.grad_accum_steps, c.sync_bn ? ", batch norms of all together" : ""));
   line("output", printable(setup_.run_dir.string()));
 }
 
@@ -167,6 +183,7 @@ SavedState Trainer::saved_state() {
 
 bool Trainer::save(bool required) {
   last_save_ = Clock::now();
+  if (!writes()) return true;
   return checkpointer_.save(*setup_.model.module, *optimizer_, saved_state(), required);
 }
 
@@ -197,8 +214,10 @@ Progress Trainer::progress() const {
 void Trainer::one_step() {
   const auto start = Clock::now();
   const double waited = train_loader_.wait_seconds();
-  const MetricSums sums =
+  const MetricSums own =
       train_step_.run(train_loader_, *setup_.data.train, batch_, state_.step, schedule_.at(state_.step));
+  const auto [sums, signal] = share_step_end(setup_.ranks, {.sums = own, .stop_signal = stop_signal()});
+  stop_signal_ = signal;
   ++state_.step;
   ++state_.step_in_epoch;
   state_.interval.add(sums);
@@ -213,11 +232,11 @@ void Trainer::one_step() {
   }
   const Progress now = progress();
   if (state_.step % *setup_.config.print_freq == 0) {
-    log_->train(now, interval_);
+    if (log_) log_->train(now, interval_);
     state_.interval = {};
     interval_ = {};
   }
-  log_->step(now);
+  if (log_) log_->step(now);
 }
 
 // Trains to the end of the epoch in progress, or to a stop.
@@ -229,7 +248,7 @@ Trainer::Stop Trainer::train_epoch() {
   }
   while (state_.step_in_epoch < steps_per_epoch_) {
     one_step();
-    if (stop_signal() != 0) return Stop::signal;
+    if (stop_signal_ != 0) return Stop::signal;
     if (max_steps_reached() && state_.step_in_epoch < steps_per_epoch_) return Stop::max_steps;
     const bool by_steps = setup_.config.checkpoint_steps && state_.step % *setup_.config.checkpoint_steps == 0;
     const double minutes = setup_.config.checkpoint_minutes;
@@ -243,9 +262,10 @@ Evaluation Trainer::evaluate_now() {
   const int64_t total = setup_.data.val->size();
   Evaluation evaluation = evaluate(setup_.model, val_loader_,
                                    {.input = input_format(setup_.config, setup_.facts, setup_.device),
+                                    .ranks = setup_.ranks,
                                     .max_mistakes = kMaxMistakes,
                                     .interrupted = [&](int64_t samples) {
-                                      log_->validating(samples, total);
+                                      if (log_) log_->validating(samples, total);
                                       return stop_signal() != 0;
                                     }});
   last_validation_seconds_ = evaluation.seconds;
@@ -278,9 +298,9 @@ bool Trainer::validate() {
   state_.last = result;
   ++state_.epoch;
   state_.step_in_epoch = 0;
-  log_->validation(result, progress(), evaluation.seconds, is_best);
+  if (log_) log_->validation(result, progress(), evaluation.seconds, is_best);
   state_.epoch_sums = {};
-  if (save(state_.epoch == epochs_) && is_best) checkpointer_.mark_best();
+  if (save(state_.epoch == epochs_) && is_best && writes()) checkpointer_.mark_best();
   if (state_.epoch < epochs_ && Clock::now() - last_report_ > kReportInterval) report(summary(0, "running"));
   return true;
 }
@@ -323,6 +343,7 @@ RunSummary Trainer::summary(int exit_code, const std::string& reason, const std:
 }
 
 void Trainer::report(const RunSummary& summary) {
+  if (!writes()) return;
   last_report_ = Clock::now();
   write_run_report(setup_.run_dir, description(), summary, last_evaluation_, *setup_.data.val);
 }
@@ -333,14 +354,14 @@ TrainOutcome Trainer::finish(Stop stop) {
   if (stop == Stop::signal) {
     save(/*required=*/true);
     outcome.exit_code = kExitStopped;
-    outcome.reason = signal_name(stop_signal());
+    outcome.reason = signal_name(stop_signal_ != 0 ? stop_signal_ : stop_signal());
     log_info(fmt::format("stopped by {} after step {}; the state is saved. To go on: --output-dir {} --resume auto",
                          outcome.reason, state_.step, printable(setup_.run_dir.string())));
   } else if (stop == Stop::max_steps) {
     // A signal during this validation only ends it sooner: the state is saved first.
     save(/*required=*/true);
     if (state_.step_in_epoch > 0) validate_here();
-    if (!state_.best) checkpointer_.mark_best();
+    if (!state_.best && writes()) checkpointer_.mark_best();
     outcome.reason = "max_steps";
   } else {
     outcome.reason = "finished";
@@ -353,7 +374,7 @@ TrainOutcome Trainer::finish(Stop stop) {
   for (const auto& [reason, count] : fallbacks())
     log_warning(fmt::format("slower than intended {} times: {}", count, reason));
   const RunSummary result = summary(outcome.exit_code, outcome.reason);
-  write_summary_json(setup_.run_dir, result);
+  if (writes()) write_summary_json(setup_.run_dir, result);
   if (stop != Stop::signal && last_evaluation_.sums.count > 0) report(result);
   const auto& final = mid_epoch_ ? mid_epoch_ : state_.last;
   if (final) outcome.final_val_acc1 = final->acc1;
@@ -374,28 +395,33 @@ TrainOutcome Trainer::run() {
     if (state_.last) outcome.final_val_acc1 = state_.last->acc1;
     return outcome;
   }
-  write_run_json(setup_.run_dir, description(), resumed());
-  log_.emplace(RunLogOptions{.run_dir = setup_.run_dir,
-                             .resume_step = resumed() ? std::optional(state_.step) : std::nullopt,
-                             .print_freq = *setup_.config.print_freq});
+  if (writes()) {
+    write_run_json(setup_.run_dir, description(), resumed());
+    log_.emplace(RunLogOptions{.run_dir = setup_.run_dir,
+                               .resume_step = resumed() ? std::optional(state_.step) : std::nullopt,
+                               .print_freq = *setup_.config.print_freq});
+  }
   try {
     // A process killed between `last` and `best` left the better one unmarked.
-    if (state_.best && state_.best->step == state_.step && setup_.resume.checkpoint->directory.filename() == "last") {
+    if (writes() && state_.best && state_.best->step == state_.step &&
+        setup_.resume.checkpoint->directory.filename() == "last") {
       checkpointer_.mark_best();
     }
     while (state_.epoch < epochs_) {
-      if (stop_signal() != 0) return finish(Stop::signal);
+      stop_signal_ = share_step_end(setup_.ranks, {.stop_signal = stop_signal()}).stop_signal;
+      if (stop_signal_ != 0) return finish(Stop::signal);
       if (const Stop stop = train_epoch(); stop != Stop::none) return finish(stop);
       if (!validate()) return finish(Stop::signal);
     }
     return finish(Stop::none);
   } catch (const Error& error) {
     set_status_line("");
-    write_summary_json(setup_.run_dir, summary(static_cast<int>(error.kind()), "error", error.what()));
+    if (writes()) write_summary_json(setup_.run_dir, summary(static_cast<int>(error.kind()), "error", error.what()));
     throw;
   } catch (const std::bad_alloc&) {
     set_status_line("");
-    write_summary_json(setup_.run_dir, summary(static_cast<int>(ErrorKind::memory), "error", "out of memory"));
+    if (writes())
+      write_summary_json(setup_.run_dir, summary(static_cast<int>(ErrorKind::memory), "error", "out of memory"));
     throw;
   }
 }

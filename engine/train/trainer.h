@@ -26,6 +26,8 @@ namespace engine {
 
 inline constexpr int kExitStopped = 75;  // EX_TEMPFAIL: stopped by a signal, state saved, run again to go on
 
+class Communicator;
+
 struct TrainSetup {
   TrainConfig config;  // resolved
   DataFacts facts;
@@ -35,6 +37,7 @@ struct TrainSetup {
   std::filesystem::path run_dir;  // exists, can be written to, locked by the caller
   ResumePoint resume;             // with a checkpoint: goes on from there
   std::vector<std::string> command_line;
+  Communicator* ranks = nullptr;  // of several: only rank 0 uses run_dir
 };
 
 struct TrainOutcome {

@@ -1,0 +1,49 @@
+#include "engine/dist/gradient_exchange.h"
+
+#include "engine/backend.h"
+
+namespace engine {
+namespace {
+
+class HostExchange final : public GradientExchange {
+ public:
+  explicit HostExchange(Communicator& ranks) : ranks_(ranks) {}
+
+  int size() const override { return ranks_.size(); }
+
+  void run(std::span<const Tensor> sums, std::span<const Tensor> means) override {
+    size_t count = 0;
+    for (const auto tensors : {sums, means})
+      for (const Tensor& tensor : tensors) count += static_cast<size_t>(tensor.numel());
+    values_.resize(count);
+    size_t at = 0;
+    const auto next = [&](const Tensor& tensor) {
+      float* const place = values_.data() + at;
+      at += static_cast<size_t>(tensor.numel());
+      return place;
+    };
+    for (const auto tensors : {sums, means})
+      for (const Tensor& tensor : tensors)
+        backend(tensor.device()).download(next(tensor), tensor.raw(), tensor.bytes());
+    ranks_.sum(values_);
+    at = 0;
+    for (const Tensor& tensor : sums) backend(tensor.device()).upload(tensor.raw(), next(tensor), tensor.bytes());
+    for (const Tensor& tensor : means) {
+      float* const values = next(tensor);
+      for (int64_t i = 0; i < tensor.numel(); ++i) values[i] /= static_cast<float>(size());
+      backend(tensor.device()).upload(tensor.raw(), values, tensor.bytes());
+    }
+  }
+
+ private:
+  Communicator& ranks_;
+  std::vector<float> values_;  // kept from step to step
+};
+
+}  // namespace
+
+std::unique_ptr<GradientExchange> host_exchange(Communicator& ranks) {
+  return std::make_unique<HostExchange>(ranks);
+}
+
+}  // namespace engine
