@@ -35,6 +35,19 @@ struct BatchNormStatistics {
 bool batch_norm_statistics(const BatchNormStatistics& args, Stream stream);
 Cost batch_norm_statistics_cost(const BatchNormStatistics& args);
 
+// Merges the parts into the first: partials[0] = mean, M2 of all rows, or their sums (of batch_norm_backward_reduce).
+// Then the parts of several devices, each as one, side by side, are parts for the launches that finalize.
+// Moves: partials once.
+// Needs: partials may be overwritten. 1 or 2 launches.
+struct BatchNormMerge {
+  int64_t rows = 0, channels = 0;
+  bool sums = false;  // of the backward direction
+  float* partials = nullptr;
+  RowParts parts;
+};
+bool batch_norm_merge(const BatchNormMerge& args, Stream stream);
+Cost batch_norm_merge_cost(const BatchNormMerge& args);
+
 // Merges the parts:  mean, var (biased) of all rows;  rstd = 1/sqrt(var + eps);  scale = gamma*rstd;  shift = beta -
 // mean*scale
 //   running_mean = (1-momentum)*running_mean + momentum*(mean + mean_shift)

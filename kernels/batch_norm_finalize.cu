@@ -69,14 +69,14 @@ GPU_DEVICE int64_t merged_channel() {
 
 // Merges groups of parts; the first part of a group gets the result.
 template <bool kStatistics>
-__global__ void __launch_bounds__(kThreads) merge_groups(Parts parts, int64_t channels) {
+__global__ void __launch_bounds__(kThreads) merge_groups(Parts parts, int64_t group, int64_t channels) {
   GPU_SHARED(double, shared, 2 * kThreads);
-  const int64_t c = merged_channel(), first = blockIdx.y * kGroup, last = min(first + kGroup, parts.count);
+  const int64_t c = merged_channel(), first = blockIdx.y * group, last = min(first + group, parts.count);
   const double2 merged = kStatistics ? merge_statistics(parts, first, last, c, channels, shared)
                                      : merge_sums(parts, first, last, c, channels, shared);
   if (threadIdx.x >= kChannels || c >= channels) return;
   // Only this block reads the group, and all of its threads have passed a barrier since.
-  float* const to = parts.data + 2 * channels * first + c;
+  float* const to = parts.data + 2 * channels * parts.stride * first + c;
   to[0] = static_cast<float>(merged.x);
   to[channels] = static_cast<float>(merged.y);
 }
@@ -146,7 +146,7 @@ bool merge_in_groups(Parts& parts, int64_t channels, Stream stream) {
   const bool launched =
       gpu::launch(merge_groups<kStatistics>,
                   {.grid = {blocks_of(channels), static_cast<unsigned>(groups)}, .block = kThreads, .stream = stream},
-                  parts, channels);
+                  parts, kGroup, channels);
   parts = {parts.data, groups, kGroup, parts.rows_per_part * kGroup, parts.rows};
   return launched;
 }
@@ -158,15 +158,34 @@ bool valid(const float* partials, const RowParts& parts) {
   return partials && parts.parts >= 1 && parts.parts <= kPartsLimit;
 }
 
+bool cover(const RowParts& parts, int64_t rows) {
+  return rows >= 1 && (parts.parts - 1) * parts.rows_per_part < rows && parts.parts * parts.rows_per_part >= rows;
+}
+
+template <bool kStatistics>
+bool merge_all(Parts parts, int64_t channels, Stream stream) {
+  return merge_in_groups<kStatistics>(parts, channels, stream) &&
+         gpu::launch(merge_groups<kStatistics>, {.grid = blocks_of(channels), .block = kThreads, .stream = stream},
+                     parts, parts.count, channels);
+}
+
 }  // namespace
+
+bool batch_norm_merge(const BatchNormMerge& args, Stream stream) {
+  if (args.channels < 1 || args.rows < 1 || !valid(args.partials, args.parts)) return false;
+  if (!args.sums && !cover(args.parts, args.rows)) return false;
+  const Parts parts = {args.partials, args.parts.parts, 1, args.parts.rows_per_part, args.rows};
+  return args.sums ? merge_all<false>(parts, args.channels, stream) : merge_all<true>(parts, args.channels, stream);
+}
+Cost batch_norm_merge_cost(const BatchNormMerge& args) {
+  const int64_t partials = 2 * args.parts.parts * args.channels;
+  return {.bytes = 4 * (partials + 2 * args.channels), .flops = args.sums ? partials : 3 * partials};
+}
 
 bool batch_norm_finalize(const BatchNormFinalize& args, Stream stream) {
   if (args.channels < 1 || !args.gamma || !args.beta || !args.rstd || !args.scale || !args.shift) return false;
   const bool training = args.partials != nullptr;
-  if (training && (!valid(args.partials, args.parts) || args.rows < 1 ||
-                   (args.parts.parts - 1) * args.parts.rows_per_part >= args.rows ||
-                   args.parts.parts * args.parts.rows_per_part < args.rows))
-    return false;
+  if (training && (!valid(args.partials, args.parts) || !cover(args.parts, args.rows))) return false;
   if (!training && (!args.running_mean || !args.running_var)) return false;
   Parts parts = {args.partials, training ? args.parts.parts : 0, 1, args.parts.rows_per_part, args.rows};
   const Forward forward = {args.gamma,       args.beta, args.mean_shift, args.momentum, args.eps,  args.running_mean,

@@ -12,6 +12,7 @@ const Kernels& kernel_table() {
       .conv_wgrad_workspace = conv_wgrad_workspace,
       .batch_norm_parts = batch_norm_parts,
       .batch_norm_statistics = batch_norm_statistics,
+      .batch_norm_merge = batch_norm_merge,
       .batch_norm_finalize = batch_norm_finalize,
       .batch_norm_normalize = batch_norm_normalize,
       .batch_norm_backward_reduce = batch_norm_backward_reduce,

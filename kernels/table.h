@@ -26,6 +26,7 @@ struct Kernels {
   // batch_norm.h, batch_norm_pool.h
   decltype(&kernels::batch_norm_parts) batch_norm_parts;
   decltype(&kernels::batch_norm_statistics) batch_norm_statistics;
+  decltype(&kernels::batch_norm_merge) batch_norm_merge;
   decltype(&kernels::batch_norm_finalize) batch_norm_finalize;
   decltype(&kernels::batch_norm_normalize) batch_norm_normalize;
   decltype(&kernels::batch_norm_backward_reduce) batch_norm_backward_reduce;

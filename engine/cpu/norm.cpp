@@ -10,6 +10,7 @@
 #include "engine/cpu/columns.h"
 #include "engine/cpu/simd/kernels.h"
 #include "engine/cpu/threads.h"
+#include "engine/statistics_exchange.h"
 
 namespace engine::cpu {
 namespace {
@@ -54,6 +55,45 @@ void merge_statistics(const float* means, const float* m2s, int64_t parts, const
   }
 }
 
+// Two values per channel [2][blocks*16] of this rank and, behind each other, of all ranks.
+class GatheredChannels {
+ public:
+  GatheredChannels(StatisticsExchange* exchange, int64_t blocks)
+      : exchange_(exchange),
+        stride_(blocks * 16),
+        mine_(exchange != nullptr ? static_cast<size_t>(2 * stride_) * sizeof(float) : 0),
+        all_(mine_size() * static_cast<size_t>(ranks()) * sizeof(float)) {}
+
+  int64_t ranks() const { return exchange_ != nullptr ? exchange_->size() : 1; }
+  void set(int64_t channel, double first, double second) {
+    mine_.as<float>()[channel] = static_cast<float>(first);
+    mine_.as<float>()[stride_ + channel] = static_cast<float>(second);
+  }
+  void gather() { exchange_->all_gather(Device{}, mine_.as<float>(), all_.as<float>(), mine_size()); }
+  double first(int64_t rank, int64_t channel) const { return all_.as<float>()[2 * stride_ * rank + channel]; }
+  double second(int64_t rank, int64_t channel) const {
+    return all_.as<float>()[2 * stride_ * rank + stride_ + channel];
+  }
+
+ private:
+  size_t mine_size() const { return exchange_ != nullptr ? static_cast<size_t>(2 * stride_) : 0; }
+
+  StatisticsExchange* const exchange_;
+  const int64_t stride_;
+  const Buffer mine_, all_;
+};
+
+// Mean and sum of squares of a channel over all ranks, in their order; `count` values on each.
+void merge_ranks(const GatheredChannels& gathered, int64_t channel, double count, double& mean, double& m2) {
+  mean = m2 = 0;
+  for (int64_t rank = 0; rank < gathered.ranks(); ++rank) {
+    const double before = count * static_cast<double>(rank), total = before + count;
+    const double delta = gathered.first(rank, channel) - mean;
+    mean += delta * (count / total);
+    m2 += gathered.second(rank, channel) + delta * delta * (before * count / total);
+  }
+}
+
 template <class T>
 void forward(const BatchNormForward& args) {
   const auto& kernel = kernels_for_this_cpu().of<T>();
@@ -69,9 +109,14 @@ void forward(const BatchNormForward& args) {
   const Buffer finished(static_cast<size_t>(3 * view.blocks * 16) * sizeof(float));
   float* const means = partial.as<float>();
   float* const m2s = means + parts * view.blocks * 16;
+  StatisticsExchange* const exchange = args.training ? statistics_exchange() : nullptr;
+  GatheredChannels gathered(exchange, view.blocks);
+  const double all = static_cast<double>(count * gathered.ranks());
 
   const int64_t wave =
-      blocks_per_wave(view.blocks, static_cast<int64_t>(args.x.bytes()) / std::max<int64_t>(view.blocks, 1));
+      exchange != nullptr
+          ? view.blocks
+          : blocks_per_wave(view.blocks, static_cast<int64_t>(args.x.bytes()) / std::max<int64_t>(view.blocks, 1));
   for (int64_t first = 0; first < view.blocks; first += wave) {
     const int64_t last = std::min(first + wave, view.blocks);
     if (args.training)
@@ -81,6 +126,15 @@ void forward(const BatchNormForward& args) {
                         kernel.column_statistics(x + view.offset(image, block, pixel), view.column(block, pixels),
                                                  means + at, m2s + at);
                       });
+    if (exchange != nullptr) {
+      for (int64_t channel = 0; channel < 16 * view.blocks; ++channel) {
+        const int64_t at = channel / 16 * parts * 16;
+        double mean = 0, m2 = 0;
+        merge_statistics(means + at, m2s + at, parts, view, static_cast<int>(channel % 16), mean, m2);
+        gathered.set(channel, mean, m2);
+      }
+      gathered.gather();
+    }
     for (int64_t block = first; block < last; ++block) {
       const int lanes = view.lanes(block);
       float* const row = finished.as<float>() + block * 48;
@@ -94,10 +148,13 @@ void forward(const BatchNormForward& args) {
         double mean = running_mean[lane], var = running_var[lane];
         if (args.training && lane < lanes) {
           double m2 = 0;
-          merge_statistics(means + block * parts * 16, m2s + block * parts * 16, parts, view, lane, mean, m2);
-          var = m2 / static_cast<double>(count);
-          const double unbiased = m2 / static_cast<double>(std::max<int64_t>(count - 1, 1)),
-                       kept = 1.0 - double{args.momentum};
+          if (exchange != nullptr) {
+            merge_ranks(gathered, block * 16 + lane, static_cast<double>(count), mean, m2);
+          } else {
+            merge_statistics(means + block * parts * 16, m2s + block * parts * 16, parts, view, lane, mean, m2);
+          }
+          var = m2 / all;
+          const double unbiased = m2 / std::max(all - 1, 1.0), kept = 1.0 - double{args.momentum};
           running_mean[lane] = static_cast<float>(kept * running_mean[lane] + args.momentum * (mean + shift[lane]));
           running_var[lane] = static_cast<float>(kept * running_var[lane] + args.momentum * unbiased);
         }
@@ -140,10 +197,20 @@ void backward(const BatchNormBackward& args) {
   const Buffer finished(static_cast<size_t>(4 * view.blocks * 16) * sizeof(float));
   float* const sums_dy = partial.as<float>();
   float* const sums_dy_x = sums_dy + parts * view.blocks * 16;
+  StatisticsExchange* const exchange = args.training ? statistics_exchange() : nullptr;
+  GatheredChannels gathered(exchange, view.blocks);
+  const double all = count * static_cast<double>(gathered.ranks());
+  const auto sum_parts = [&](int64_t block, int lane, double& dy_sum, double& dy_x) {
+    dy_sum = dy_x = 0;
+    for (int64_t part = 0; part < parts; ++part) {
+      dy_sum += sums_dy[(block * parts + part) * 16 + lane];
+      dy_x += sums_dy_x[(block * parts + part) * 16 + lane];
+    }
+  };
 
   const int64_t reread =
       static_cast<int64_t>(args.x.bytes()) / std::max<int64_t>(view.blocks, 1) * (y && !dresidual ? 3 : 2);
-  const int64_t wave = blocks_per_wave(view.blocks, reread);
+  const int64_t wave = exchange != nullptr ? view.blocks : blocks_per_wave(view.blocks, reread);
   for (int64_t first = 0; first < view.blocks; first += wave) {
     const int64_t last = std::min(first + wave, view.blocks);
     for_each_column(
@@ -154,6 +221,14 @@ void backward(const BatchNormBackward& args) {
           kernel.normalise_reduce(dy + at, y ? y + at : nullptr, x + at, dresidual ? dresidual + at : nullptr,
                                   view.column(block, pixels), mean, sums_dy + sum, sums_dy_x + sum);
         });
+    if (exchange != nullptr) {
+      for (int64_t channel = 0; channel < 16 * view.blocks; ++channel) {
+        double dy_sum = 0, dy_x = 0;
+        sum_parts(channel / 16, static_cast<int>(channel % 16), dy_sum, dy_x);
+        gathered.set(channel, dy_sum, dy_x);
+      }
+      gathered.gather();
+    }
     for (int64_t block = first; block < last; ++block) {
       const int lanes = view.lanes(block);
       float* const row = finished.as<float>() + block * 64;
@@ -163,16 +238,20 @@ void backward(const BatchNormBackward& args) {
       load_block(args.rstd, block, lanes, rstd);
       for (int lane = 0; lane < 16; ++lane) {
         double dy_sum = 0, dy_x = 0;
-        for (int64_t part = 0; part < parts; ++part) {
-          dy_sum += sums_dy[(block * parts + part) * 16 + lane];
-          dy_x += sums_dy_x[(block * parts + part) * 16 + lane];
-        }
-        const double a = double{gamma[lane]} * rstd[lane], spread = double{rstd[lane]} * rstd[lane] * dy_x / count;
+        sum_parts(block, lane, dy_sum, dy_x);
         dgamma[lane] = static_cast<float>(dy_x * rstd[lane]);
         dbeta[lane] = static_cast<float>(dy_sum);
+        if (exchange != nullptr) {
+          dy_sum = dy_x = 0;
+          for (int64_t rank = 0; rank < gathered.ranks(); ++rank) {
+            dy_sum += gathered.first(rank, block * 16 + lane);
+            dy_x += gathered.second(rank, block * 16 + lane);
+          }
+        }
+        const double a = double{gamma[lane]} * rstd[lane], spread = double{rstd[lane]} * rstd[lane] * dy_x / all;
         row[16 + lane] = static_cast<float>(a);
         row[32 + lane] = args.training ? static_cast<float>(-a * spread) : 0.0f;
-        row[48 + lane] = args.training ? static_cast<float>(-a * dy_sum / count) : 0.0f;
+        row[48 + lane] = args.training ? static_cast<float>(-a * dy_sum / all) : 0.0f;
       }
       store_block(dgamma, block, lanes, args.dgamma);
       store_block(dbeta, block, lanes, args.dbeta);

@@ -12,6 +12,10 @@
 #include "engine/cuda/plans.h"
 #include "engine/cuda/staging.h"
 
+namespace engine {
+class StatisticsExchange;
+}
+
 namespace engine::cuda {
 
 struct InferenceScale;
@@ -117,6 +121,10 @@ class CudaBackend final : public Backend {
   const T* on_device(DeviceTable<T>& table, std::vector<T> content);
   // mean and M2 of the rows of x, into `partials` of batch_norm_parts().
   void statistics(const Tensor& x, float* partials);
+  // With --sync-bn: merges the parts of `rows` rows and puts the result beside those of the other ranks, as one part
+  // each. `sums`: of the backward direction.
+  kernels::RowParts gather_ranks(StatisticsExchange& exchange, int64_t rows, int64_t channels, float* partials,
+                                 const kernels::RowParts& parts, bool sums, float* gathered);
   // What the forward pass multiplies by and adds, scale and shift [2][C], from partial statistics (null in inference).
   void finalize(const BatchNormForward& args, float* partials, const kernels::RowParts& parts, float* factors);
   // The same of a convolution that it runs.

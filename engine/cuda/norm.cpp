@@ -1,11 +1,31 @@
 #include "engine/cuda/backend.h"
+#include "engine/statistics_exchange.h"
 
 namespace engine::cuda {
 
-void CudaBackend::finalize(const BatchNormForward& args, float* partials, const kernels::RowParts& parts,
+kernels::RowParts CudaBackend::gather_ranks(StatisticsExchange& exchange, int64_t rows, int64_t channels,
+                                            float* partials, const kernels::RowParts& parts, bool sums,
+                                            float* gathered) {
+  context_.check_launch(
+      "batch_norm",
+      kernels().batch_norm_merge(
+          {.rows = rows, .channels = channels, .sums = sums, .partials = partials, .parts = parts}, stream()));
+  exchange.all_gather(context_.device(), partials, gathered, static_cast<size_t>(2 * channels));
+  return {.rows_per_part = rows, .parts = exchange.size()};
+}
+
+void CudaBackend::finalize(const BatchNormForward& args, float* partials, const kernels::RowParts& own_parts,
                            float* factors) {
   const int64_t channels = args.x.size(3);
-  context_.check_launch("batch_norm", kernels().batch_norm_finalize({.rows = rows_of(args.x),
+  StatisticsExchange* const exchange = args.training ? statistics_exchange() : nullptr;
+  const int64_t ranks = exchange != nullptr ? exchange->size() : 1;
+  const Scratch gathered = scratch_floats(exchange != nullptr ? 2 * channels * ranks : 0);
+  kernels::RowParts parts = own_parts;
+  if (exchange != nullptr) {
+    parts = gather_ranks(*exchange, rows_of(args.x), channels, partials, own_parts, false, gathered.as<float>());
+    partials = gathered.as<float>();
+  }
+  context_.check_launch("batch_norm", kernels().batch_norm_finalize({.rows = rows_of(args.x) * ranks,
                                                                      .channels = channels,
                                                                      .partials = partials,
                                                                      .parts = parts,
@@ -64,19 +84,41 @@ void CudaBackend::batch_norm_forward(const BatchNormForward& args) {
   normalize(args, factors.as<float>());
 }
 
-void CudaBackend::finalize_backward(const BatchNormBackward& args, float* partials, const kernels::RowParts& parts,
+void CudaBackend::finalize_backward(const BatchNormBackward& args, float* partials, const kernels::RowParts& own_parts,
                                     float* coefficients) {
   const int64_t channels = args.x.size(3);
+  StatisticsExchange* const exchange = args.training ? statistics_exchange() : nullptr;
+  const int64_t ranks = exchange != nullptr ? exchange->size() : 1;
+  const Scratch gathered = scratch_floats(exchange != nullptr ? 2 * channels * ranks : 0);
+  kernels::RowParts parts = own_parts;
+  if (exchange != nullptr) {
+    // dgamma and dbeta are of this rank's sums, which are one part now; dx is of all ranks'.
+    const kernels::RowParts all =
+        gather_ranks(*exchange, rows_of(args.x), channels, partials, own_parts, true, gathered.as<float>());
+    context_.check_launch("batch_norm_backward", kernels().batch_norm_backward_finalize(
+                                                     {.rows = rows_of(args.x),
+                                                      .channels = channels,
+                                                      .partials = partials,
+                                                      .parts = {.rows_per_part = rows_of(args.x), .parts = 1},
+                                                      .gamma = args.gamma.raw<float>(),
+                                                      .rstd = args.rstd.raw<float>(),
+                                                      .training = args.training,
+                                                      .dgamma = args.dgamma.raw<float>(),
+                                                      .dbeta = args.dbeta.raw<float>()},
+                                                     stream()));
+    partials = gathered.as<float>();
+    parts = all;
+  }
   context_.check_launch("batch_norm_backward",
-                        kernels().batch_norm_backward_finalize({.rows = rows_of(args.x),
+                        kernels().batch_norm_backward_finalize({.rows = rows_of(args.x) * ranks,
                                                                 .channels = channels,
                                                                 .partials = partials,
                                                                 .parts = parts,
                                                                 .gamma = args.gamma.raw<float>(),
                                                                 .rstd = args.rstd.raw<float>(),
                                                                 .training = args.training,
-                                                                .dgamma = args.dgamma.raw<float>(),
-                                                                .dbeta = args.dbeta.raw<float>(),
+                                                                .dgamma = exchange ? nullptr : args.dgamma.raw<float>(),
+                                                                .dbeta = exchange ? nullptr : args.dbeta.raw<float>(),
                                                                 .a = coefficients,
                                                                 .b = coefficients + channels,
                                                                 .c = coefficients + 2 * channels},

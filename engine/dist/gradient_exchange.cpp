@@ -40,10 +40,33 @@ class HostExchange final : public GradientExchange {
   std::vector<float> values_;  // kept from step to step
 };
 
+class HostStatistics final : public StatisticsExchange {
+ public:
+  explicit HostStatistics(Communicator& ranks) : ranks_(ranks) {}
+
+  int size() const override { return ranks_.size(); }
+
+  void all_gather(Device device, const float* mine, float* all, size_t count) override {
+    mine_.resize(count);
+    all_.resize(count * static_cast<size_t>(size()));
+    backend(device).download(mine_.data(), mine, count * sizeof(float));
+    ranks_.all_gather(mine_, all_);
+    backend(device).upload(all, all_.data(), all_.size() * sizeof(float));
+  }
+
+ private:
+  Communicator& ranks_;
+  std::vector<float> mine_, all_;
+};
+
 }  // namespace
 
 std::unique_ptr<GradientExchange> host_exchange(Communicator& ranks) {
   return std::make_unique<HostExchange>(ranks);
+}
+
+std::unique_ptr<StatisticsExchange> host_statistics(Communicator& ranks) {
+  return std::make_unique<HostStatistics>(ranks);
 }
 
 }  // namespace engine

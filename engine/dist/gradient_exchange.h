@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/dist/communicator.h"
+#include "engine/statistics_exchange.h"
 #include "engine/tensor.h"
 
 namespace engine {
@@ -21,5 +22,6 @@ class GradientExchange {
 
 // Through the memory of the host, for any device.
 std::unique_ptr<GradientExchange> host_exchange(Communicator& ranks);
+std::unique_ptr<StatisticsExchange> host_statistics(Communicator& ranks);
 
 }  // namespace engine

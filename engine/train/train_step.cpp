@@ -117,7 +117,7 @@ void TrainStep::update() {
 
 // Forward and backward pass, and the update too if it belongs to this batch alone.
 void TrainStep::run_batch(const Batch& batch) {
-  prepare(batch, /*record=*/true);
+  prepare(batch, options_.record);
   const auto work = [this] {
     if (updates_apart()) return forward_backward(share_of_batch());
     for (NamedParameter& parameter : parameters_) parameter.tensor.clear_grad();

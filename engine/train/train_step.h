@@ -20,6 +20,7 @@ struct StepOptions {
   int64_t grad_accum_steps = 1;
   LossOptions loss = {};
   GradientExchange* exchange = nullptr;  // of several ranks: their gradients are averaged, and their running statistics
+  bool record = true;                    // false: the work of a batch speaks to the host
 };
 
 // Optimiser steps of one network. On a device that can, a whole step is recorded once and replayed, from the pictures

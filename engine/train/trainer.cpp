@@ -92,6 +92,7 @@ class Trainer {
   double seconds_before_ = 0;  // of earlier processes
 
   std::unique_ptr<GradientExchange> exchange_;
+  std::unique_ptr<StatisticsExchange> statistics_;  // of batch norms; null: each rank has its own
   std::unique_ptr<Optimizer> optimizer_;
   TrainStep train_step_;
   Loader train_loader_, val_loader_;
@@ -119,12 +120,14 @@ Trainer::Trainer(const TrainSetup& setup)
       epochs_(*setup.config.epochs),
       schedule_(make_schedule(setup.config, steps_per_epoch_)),
       exchange_(setup.ranks != nullptr ? host_exchange(*setup.ranks) : nullptr),
+      statistics_(setup.ranks != nullptr && setup.config.sync_bn ? host_statistics(*setup.ranks) : nullptr),
       optimizer_(make_optimizer(setup.config, setup.model.module->parameters())),
       train_step_(setup.model, *optimizer_,
                   {.input = input_format(setup.config, setup.facts, setup.device),
                    .grad_accum_steps = setup.config.grad_accum_steps,
                    .loss = loss_options(setup.config),
-                   .exchange = exchange_.get()}),
+                   .exchange = exchange_.get(),
+                   .record = !statistics_}),
       train_loader_(setup.data.train, train_sample(setup.config),
                     train_loader_options(setup.config, setup.data.train->size(), rank_of(setup))),
       val_loader_(setup.data.val, val_sample(setup.config),
@@ -384,6 +387,8 @@ TrainOutcome Trainer::finish(Stop stop) {
 
 TrainOutcome Trainer::run() {
   announce();
+  std::optional<SharedStatistics> shared;
+  if (statistics_) shared.emplace(*statistics_);
   if (resumed()) restore();
   if (state_.epoch >= epochs_ || (max_steps_reached() && resumed())) {
     log_info(fmt::format("nothing to do: this run is finished after {} epochs and {} steps{}; raise {} to go on",
