@@ -129,18 +129,18 @@ struct Maker {
 
   KernelCase sgd(int64_t parameters) const {
     Operands m = memory();
-    const kernels::SgdTensor tensor = {.parameter = m.floats(parameters),
-                                       .grad = m.floats(parameters),
-                                       .momentum_buffer = m.floats(parameters),
-                                       .count = parameters,
-                                       .weight_decay = 1e-4f};
-    const std::vector<kernels::SgdChunk> chunks = kernels::sgd_chunks({tensor});
-    kernels::SgdStep args = {.momentum = 0.9f};
+    const kernels::OptimizerTensor tensor = {.parameter = m.floats(parameters),
+                                             .grad = m.floats(parameters),
+                                             .momentum = m.floats(parameters),
+                                             .count = parameters,
+                                             .weight_decay = 1e-4f};
+    const std::vector<kernels::OptimizerChunk> chunks = kernels::optimizer_chunks({tensor});
+    kernels::OptimizerStep args = {.rule = {.momentum = 0.9f}};
     args.chunks = m.copy_of(chunks);
     args.num_chunks = static_cast<int64_t>(chunks.size());
     args.lr = m.floats(1);
-    return {"sgd_step", std::to_string(parameters), sgd_step_cost(args, parameters, false),
-            [launch = kernels().sgd_step, args, s = stream] { return launch(args, s); }, m.take()};
+    return {"sgd_step", std::to_string(parameters), optimizer_step_cost(args, parameters, false),
+            [launch = kernels().optimizer_step, args, s = stream] { return launch(args, s); }, m.take()};
   }
 };
 

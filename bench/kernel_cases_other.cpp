@@ -260,8 +260,8 @@ class Others {
     add("find_non_finite", all, cost, kernels().find_non_finite, [=](Operands& m) {
       const float* values = m.floats(parameters);
       std::vector<FloatChunk> chunks;
-      for (int64_t begin = 0; begin < parameters; begin += kSgdChunk)
-        chunks.push_back({values + begin, static_cast<int32_t>(std::min(kSgdChunk, parameters - begin)), 1});
+      for (int64_t begin = 0; begin < parameters; begin += kOptimizerChunk)
+        chunks.push_back({values + begin, static_cast<int32_t>(std::min(kOptimizerChunk, parameters - begin)), 1});
       FindNonFinite args = {.chunks = m.copy_of(chunks), .num_chunks = static_cast<int64_t>(chunks.size())};
       args.found = m.copy_of(std::vector<uint32_t>{0});
       return args;

@@ -96,8 +96,8 @@ OpCost linear_backward_cost(const Tensor& x, const Tensor& w, const Tensor& dy, 
 OpCost optimizer_cost(std::span<const OptimizerParameter> parameters) {
   OpCost cost;
   for (const OptimizerParameter& p : parameters) {
-    cost.read += bytes(p.parameter) + bytes(p.grad) + bytes(p.momentum);
-    cost.written += bytes(p.parameter) + bytes(p.momentum);
+    cost.read += bytes(p.parameter) + bytes(p.grad) + bytes(p.momentum) + bytes(p.second_moment);
+    cost.written += bytes(p.parameter) + bytes(p.momentum) + bytes(p.second_moment);
   }
   return cost;
 }

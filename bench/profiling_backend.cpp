@@ -268,6 +268,15 @@ void ProfilingBackend::optimizer_step(std::span<const OptimizerParameter> parame
   timed("sgd", describe, [&] { inner_.optimizer_step(parameters, step); });
 }
 
+void ProfilingBackend::check_gradients(const GradientCheck& check) {
+  const auto describe = [&] {
+    OpCall call{.layer = "optimiser", .shape = std::to_string(check.gradients.size()) + " tensors"};
+    for (const Tensor& x : check.gradients) call.cost.read += static_cast<double>(x.bytes());
+    return call;
+  };
+  timed("check_gradients", describe, [&] { inner_.check_gradients(check); });
+}
+
 void ProfilingBackend::find_non_finite(std::span<const Tensor> tensors, const Tensor& found) {
   const auto describe = [&] {
     OpCall call{.layer = "optimiser", .shape = std::to_string(tensors.size()) + " tensors"};

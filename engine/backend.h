@@ -19,11 +19,14 @@
 
 #include "engine/storage.h"
 #include "engine/tensor.h"
+#include "kernels/optimizer_rule.h"
 #include "kernels/types.h"
 
 namespace engine {
 
 using kernels::Conv2dShape;
+using kernels::OptimizerKind;
+using kernels::OptimizerRule;
 
 struct PoolShape {  // x [N,H,W,C] -> y [N,P,Q,C], square window and stride, symmetric padding
   int64_t window = 1, stride = 1, padding = 0;
@@ -84,17 +87,30 @@ struct BinaryTargets {
 
 struct OptimizerParameter {
   Tensor parameter, grad;  // same shape, f32
-  Tensor momentum;         // like parameter; undefined when the momentum is 0
+  Tensor momentum;       // like parameter: m of the rule, -0 before the first step; undefined for sgd and lars without
+  Tensor second_moment;  // like parameter: v of the rule, 0 before the first step; adamw and lamb only
   float weight_decay = 0;
 };
-struct OptimizerStep {  // PyTorch's SGD: d = g + wd*p; m = momentum*m + d; d = nesterov ? d + momentum*m : m; p -= lr*d
-  float lr = 0, momentum = 0;
-  bool nesterov = false;
+struct OptimizerStep {
+  OptimizerRule rule;  // kernels/optimizer_rule.h
+  float lr = 0;
+  Tensor steps;  // [] i64, adamw and lamb only: the steps taken; goes up by one
   // Optional, in the device's memory and read there when the step happens: recorded work happens again with other
   // contents.
   Tensor device_lr;   // [] f32, instead of lr
-  Tensor grad_scale;  // [] f32: g is the gradient times this
-  Tensor found;       // [] i64 of find_non_finite(): nothing is updated unless it is 0
+  Tensor grad_scale;  // [] f32: g of the rule is the gradient times this
+  Tensor found;       // [] i64 of find_non_finite(): nothing is updated, nor counted, unless it is 0
+};
+
+struct GradientCheck {
+  std::span<const Tensor> gradients;  // f32
+  Tensor loss;                        // optional, f32: looked at after the gradients, no part of the norm
+  Tensor unscale;      // optional, [] f32: what the gradients are to be multiplied by, as after a scaled loss
+  float max_norm = 0;  // 0: no clipping
+  Tensor found;        // out [] i64 as of find_non_finite(), the loss as the last tensor
+  Tensor norm;         // out [] f32: unscale * the Euclidean norm of all gradients together
+  Tensor grad_scale;   // out [] f32: unscale * min(1, max_norm / (norm + 1e-6)), for OptimizerStep (PyTorch's
+                       // torch.nn.utils.clip_grad_norm_)
 };
 
 // Work that is done again and again with the same shapes. What it costs the host to say every operation anew is paid
@@ -214,6 +230,8 @@ class Backend {
   // found [] i64 = 0 if these f32 tensors hold neither infinity nor NaN, else n - i, where i is the first of the n
   // tensors that does.
   virtual void find_non_finite(std::span<const Tensor> tensors, const Tensor& found);
+  // The same of gradients and loss, with the norm of the gradients in the same pass.
+  virtual void check_gradients(const GradientCheck& check) = 0;
 
   // --- recorded work ---
   virtual std::unique_ptr<Recording> make_recording() { return nullptr; }  // null: this device gains nothing from it

@@ -17,6 +17,8 @@
 #include "engine/ops/loss.h"
 #include "engine/ops/norm.h"
 #include "engine/ops/pool.h"
+#include "engine/optim/adamw.h"
+#include "engine/optim/layerwise.h"
 #include "engine/optim/schedule.h"
 #include "engine/optim/sgd.h"
 #include "engine/random.h"

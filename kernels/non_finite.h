@@ -17,12 +17,14 @@ struct FloatChunk {
 // *found = the largest of *found and the marks of the chunks that hold an infinity or NaN. With marks that fall from
 // array to array it tells the first one; what else may read it without the host is kernels/optimizer.h.
 // Moves: every chunk once.
-// Needs: chunks and found on the device, *found set before. One launch for all chunks; they should be of similar, not
-// too small size.
+// squares[i], if given, is the sum of the squares of chunk i, for the norm of all (gradient_norm.h).
+// Needs: chunks, found and squares on the device, *found set before. One launch for all chunks; they should be of
+// similar, not too small size.
 struct FindNonFinite {
   const FloatChunk* chunks = nullptr;
   int64_t num_chunks = 0;
   uint32_t* found = nullptr;
+  float* squares = nullptr;  // optional
 };
 bool find_non_finite(const FindNonFinite& args, Stream stream);
 // For `elements` numbers in all.

@@ -21,6 +21,7 @@ set(ENGINE_KERNEL_SOURCES
   convolution_wgrad_f32.cu
   elementwise.cu
   global_pool.cu
+  gradient_norm.cu
   images.cu
   layout.cu
   linear.cu

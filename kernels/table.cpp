@@ -48,8 +48,10 @@ const Kernels& kernel_table() {
       .softmax_cross_entropy = softmax_cross_entropy,
       .softmax_cross_entropy_workspace = softmax_cross_entropy_workspace,
       .binary_cross_entropy = binary_cross_entropy,
-      .sgd_step = sgd_step,
+      .optimizer_step = optimizer_step,
+      .optimizer_workspace = optimizer_workspace,
       .find_non_finite = find_non_finite,
+      .gradient_norm = gradient_norm,
   };
   return table;
 }

@@ -4,6 +4,7 @@
 #include "kernels/batch_norm_pool.h"
 #include "kernels/convolution.h"
 #include "kernels/elementwise.h"
+#include "kernels/gradient_norm.h"
 #include "kernels/images.h"
 #include "kernels/layout.h"
 #include "kernels/linear.h"
@@ -59,7 +60,7 @@ struct Kernels {
   decltype(&kernels::global_avg_pool_forward) global_avg_pool_forward;
   decltype(&kernels::global_avg_pool_backward) global_avg_pool_backward;
 
-  // linear.h, loss.h, optimizer.h, non_finite.h
+  // linear.h, loss.h, optimizer.h, non_finite.h, gradient_norm.h
   decltype(&kernels::linear_forward) linear_forward;
   decltype(&kernels::linear_backward_data) linear_backward_data;
   decltype(&kernels::linear_backward_weights) linear_backward_weights;
@@ -68,8 +69,10 @@ struct Kernels {
   decltype(&kernels::softmax_cross_entropy) softmax_cross_entropy;
   decltype(&kernels::softmax_cross_entropy_workspace) softmax_cross_entropy_workspace;
   decltype(&kernels::binary_cross_entropy) binary_cross_entropy;
-  decltype(&kernels::sgd_step) sgd_step;
+  decltype(&kernels::optimizer_step) optimizer_step;
+  decltype(&kernels::optimizer_workspace) optimizer_workspace;
   decltype(&kernels::find_non_finite) find_non_finite;
+  decltype(&kernels::gradient_norm) gradient_norm;
 };
 
 // The launchers that this table's translation unit was linked with.

@@ -217,9 +217,11 @@ class Cases {
     for (const Shape& shape : shapes) count += shape.numel();
     add("sgd_step", std::to_string(count), [=] {
       auto parameters = std::make_shared<std::vector<OptimizerParameter>>();
-      for (const Shape& shape : shapes) parameters->push_back({noise(shape), noise(shape), noise(shape), 1e-4f});
+      for (const Shape& shape : shapes)
+        parameters->push_back(
+            {.parameter = noise(shape), .grad = noise(shape), .momentum = noise(shape), .weight_decay = 1e-4f});
       // So small a rate that the parameters stay finite in any number of steps.
-      const OptimizerStep step = {.lr = 1e-9f, .momentum = 0.9f};
+      const OptimizerStep step = {.rule = {.momentum = 0.9f}, .lr = 1e-9f};
       return CpuCase{optimizer_cost(*parameters), [=] { cpu().optimizer_step(*parameters, step); }};
     });
     add("find_non_finite", std::to_string(count), [=] {

@@ -59,6 +59,7 @@ class CpuBackend final : public Backend {
                             const Tensor& loss, const Tensor& dlogits) override;
 
   void optimizer_step(std::span<const OptimizerParameter> parameters, const OptimizerStep& step) override;
+  void check_gradients(const GradientCheck& check) override;
 
   std::string export_plans() const override;
   void import_plans(const std::string& json) override;

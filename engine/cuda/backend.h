@@ -87,6 +87,7 @@ class CudaBackend final : public Backend {
                             const Tensor& loss, const Tensor& dlogits) override;
 
   void optimizer_step(std::span<const OptimizerParameter> parameters, const OptimizerStep& step) override;
+  void check_gradients(const GradientCheck& check) override;
 
   void find_non_finite(std::span<const Tensor> tensors, const Tensor& found) override;
   std::unique_ptr<Recording> make_recording() override;
@@ -119,6 +120,10 @@ class CudaBackend final : public Backend {
   // memory that lives as long as the recording.
   template <class T>
   const T* on_device(DeviceTable<T>& table, std::vector<T> content);
+  // Searches these, and leaves the sums of squares of the chunks of the first `num_squared` of them in `squares`, as
+  // many as it returns.
+  int64_t search(const std::vector<Tensor>& tensors, size_t num_squared, const Tensor& found,
+                 std::unique_ptr<Scratch>* squares);
   // mean and M2 of the rows of x, into `partials` of batch_norm_parts().
   void statistics(const Tensor& x, float* partials);
   // With --sync-bn: merges the parts of `rows` rows and puts the result beside those of the other ranks, as one part
@@ -144,8 +149,8 @@ class CudaBackend final : public Backend {
   GraphRecording* recorder_ = nullptr;  // whose work is running
   bool capturing_ = false;              // it does not run but becomes a graph
 
-  DeviceTable<kernels::SgdChunk> sgd_chunks_;
-  DeviceTable<float> sgd_lr_;
+  DeviceTable<kernels::OptimizerChunk> optimizer_chunks_;
+  DeviceTable<float> lr_;
   DeviceTable<kernels::FloatChunk> searched_;
 };
 

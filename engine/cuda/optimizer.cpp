@@ -1,5 +1,5 @@
-// The optimiser, and the look at the gradients before it: one launch each over all parameters, which read their tables,
-// the learning rate and whether to update at all in device memory.
+// The optimiser, and the look at the gradients before it: launches over all parameters at once, which read their
+// tables, the learning rate and whether to update at all in device memory.
 #include <algorithm>
 
 #include "engine/cuda/backend.h"
@@ -46,48 +46,78 @@ const T* CudaBackend::on_device(DeviceTable<T>& table, std::vector<T> content) {
 void CudaBackend::optimizer_step(std::span<const OptimizerParameter> parameters, const OptimizerStep& step) {
   const Range range(context_, "optimizer_step");
   const DType half = half_type_of(parameters);
-  std::vector<kernels::SgdTensor> tensors;
+  std::vector<kernels::OptimizerTensor> tensors;
   for (const OptimizerParameter& p : parameters) {
     RoundedCopy* const copy = copy_of(p, half);
     if (copy != nullptr) copy->version = p.parameter.storage().version();
     tensors.push_back({.parameter = p.parameter.raw<float>(),
                        .grad = p.grad.raw<float>(),
-                       .momentum_buffer = pointer_or_null(p.momentum),
+                       .momentum = pointer_or_null(p.momentum),
+                       .second_moment = pointer_or_null(p.second_moment),
                        .half_copy = copy ? copy->data.as() : nullptr,
                        .count = p.parameter.numel(),
                        .weight_decay = p.weight_decay});
   }
-  std::vector<kernels::SgdChunk> chunks = kernels::sgd_chunks(tensors);
+  std::vector<kernels::OptimizerChunk> chunks = kernels::optimizer_chunks(tensors);
   const auto num_chunks = static_cast<int64_t>(chunks.size());
+  const Scratch workspace = scratch(kernels().optimizer_workspace(step.rule.kind, num_chunks));
   context_.check_launch(
       "optimizer_step",
-      kernels().sgd_step(
-          {.chunks = on_device(sgd_chunks_, std::move(chunks)),
+      kernels().optimizer_step(
+          {.chunks = on_device(optimizer_chunks_, std::move(chunks)),
            .num_chunks = num_chunks,
-           .lr = step.device_lr.defined() ? step.device_lr.raw<float>() : on_device(sgd_lr_, std::vector{step.lr}),
+           .rule = step.rule,
+           .lr = step.device_lr.defined() ? step.device_lr.raw<float>() : on_device(lr_, std::vector{step.lr}),
            .grad_scale = pointer_or_null(step.grad_scale),
+           .steps = pointer_or_null<int64_t>(step.steps),
            .skip = found_mark(step.found),
-           .momentum = step.momentum,
-           .nesterov = step.nesterov,
-           .half_type = half == DType::f16 ? kernels::DataType::f16 : kernels::DataType::bf16},
+           .half_type = half == DType::f16 ? kernels::DataType::f16 : kernels::DataType::bf16,
+           .workspace = workspace.as()},
           stream()));
+}
+
+int64_t CudaBackend::search(const std::vector<Tensor>& tensors, size_t num_squared, const Tensor& found,
+                            std::unique_ptr<Scratch>* squares) {
+  std::vector<kernels::FloatChunk> chunks;
+  int64_t squared = 0;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    for (int64_t begin = 0; begin < tensors[i].numel(); begin += kernels::kOptimizerChunk)
+      chunks.push_back({.data = tensors[i].raw<float>() + begin,
+                        .count = static_cast<int32_t>(std::min(kernels::kOptimizerChunk, tensors[i].numel() - begin)),
+                        .mark = static_cast<uint32_t>(tensors.size() - i)});
+    if (i < num_squared) squared = static_cast<int64_t>(chunks.size());
+  }
+  context_.check("clearing a flag", context_.runtime().set_bytes(found.raw(), 0, found.bytes(), stream()));
+  if (chunks.empty()) return 0;
+  const auto num_chunks = static_cast<int64_t>(chunks.size());
+  if (squares != nullptr) *squares = std::make_unique<Scratch>(allocator_, chunks.size() * sizeof(float));
+  context_.check_launch("find_non_finite",
+                        kernels().find_non_finite({.chunks = on_device(searched_, std::move(chunks)),
+                                                   .num_chunks = num_chunks,
+                                                   .found = found_mark(found),
+                                                   .squares = squares ? (*squares)->as<float>() : nullptr},
+                                                  stream()));
+  return squared;
 }
 
 void CudaBackend::find_non_finite(std::span<const Tensor> tensors, const Tensor& found) {
   const Range range(context_, "find_non_finite");
-  std::vector<kernels::FloatChunk> chunks;
-  for (size_t i = 0; i < tensors.size(); ++i)
-    for (int64_t begin = 0; begin < tensors[i].numel(); begin += kernels::kSgdChunk)
-      chunks.push_back({.data = tensors[i].raw<float>() + begin,
-                        .count = static_cast<int32_t>(std::min(kernels::kSgdChunk, tensors[i].numel() - begin)),
-                        .mark = static_cast<uint32_t>(tensors.size() - i)});
-  context_.check("clearing a flag", context_.runtime().set_bytes(found.raw(), 0, found.bytes(), stream()));
-  if (chunks.empty()) return;
-  const auto num_chunks = static_cast<int64_t>(chunks.size());
-  context_.check_launch("find_non_finite", kernels().find_non_finite({.chunks = on_device(searched_, std::move(chunks)),
-                                                                      .num_chunks = num_chunks,
-                                                                      .found = found_mark(found)},
-                                                                     stream()));
+  search({tensors.begin(), tensors.end()}, 0, found, nullptr);
+}
+
+void CudaBackend::check_gradients(const GradientCheck& check) {
+  const Range range(context_, "check_gradients");
+  std::vector<Tensor> tensors(check.gradients.begin(), check.gradients.end());
+  if (check.loss.defined()) tensors.push_back(check.loss);
+  std::unique_ptr<Scratch> squares;
+  const int64_t num = search(tensors, check.gradients.size(), check.found, &squares);
+  context_.check_launch("gradient_norm", kernels().gradient_norm({.squares = squares ? squares->as<float>() : nullptr,
+                                                                  .num = num,
+                                                                  .unscale = pointer_or_null(check.unscale),
+                                                                  .max_norm = check.max_norm,
+                                                                  .norm = check.norm.raw<float>(),
+                                                                  .grad_scale = check.grad_scale.raw<float>()},
+                                                                 stream()));
 }
 
 }  // namespace engine::cuda

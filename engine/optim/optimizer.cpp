@@ -6,6 +6,11 @@
 #include "engine/error.h"
 
 namespace engine {
+namespace {
+
+constexpr const char* kSteps = "step";
+
+}  // namespace
 
 float WeightDecay::of(ParameterKind kind) const {
   switch (kind) {
@@ -48,18 +53,24 @@ void Optimizer::step(const StepControl& control) {
     updated.push_back({.parameter = parameter.detach(),
                        .grad = parameter.grad(),
                        .momentum = buffers_of(i)[0],
+                       .second_moment = buffers_of(i)[1],
                        .weight_decay = decay_.of(parameters_[i].kind)});
     parameter.clear_grad();
   }
   if (updated.empty()) return;
   // Before the update: a backend that renews what it derived from a parameter in the same pass says of which version.
   for (OptimizerParameter& parameter : updated) parameter.parameter.storage().bump_version();
-  OptimizerStep step = rule();
-  step.lr = lr_;
-  step.device_lr = control.lr;
-  step.grad_scale = control.grad_scale;
-  step.found = control.found;
-  backend(updated.front().parameter.device()).optimizer_step(updated, step);
+  const Device device = updated.front().parameter.device();
+  if (kept_.counts_steps && !steps_.defined()) {
+    steps_ = Tensor::zeros({}, {DType::i64, device});
+    ++version_;
+  }
+  backend(device).optimizer_step(updated, {.rule = rule(),
+                                           .lr = lr_,
+                                           .steps = steps_,
+                                           .device_lr = control.lr,
+                                           .grad_scale = control.grad_scale,
+                                           .found = control.found});
 }
 
 void Optimizer::replayed() {
@@ -72,6 +83,7 @@ std::vector<NamedTensor> Optimizer::state() const {
     for (size_t k = 0; k < kept_.buffers.size(); ++k)
       if (buffers_[i][k].defined())
         result.push_back({std::string(kept_.buffers[k]) + "." + parameters_[i].name, buffers_[i][k]});
+  if (steps_.defined()) result.push_back({kSteps, steps_});
   return result;
 }
 
@@ -84,8 +96,13 @@ void Optimizer::load_state(const std::vector<NamedTensor>& state) {
          " is nothing that this optimiser keeps for this model; was it saved with another --opt?");
   };
   for (auto& buffers : buffers_) buffers = {};
+  steps_ = {};
   ++version_;
   for (const NamedTensor& saved : state) {
+    if (saved.name == kSteps && kept_.counts_steps && saved.tensor.dtype() == DType::i64 && saved.tensor.numel() == 1) {
+      steps_ = saved.tensor.to(parameters_.front().tensor.device()).clone();
+      continue;
+    }
     const auto [i, k] = slot_of(saved.name);
     const Tensor& parameter = parameters_[i].tensor;
     if (saved.tensor.shape() != parameter.shape())

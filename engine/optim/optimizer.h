@@ -1,6 +1,6 @@
 #pragma once
 // What the optimisers have in common. They differ in the rule by which a backend moves a parameter
-// (engine/backend.h, OptimizerStep) and in what they keep for each.
+// (kernels/optimizer_rule.h) and in what they keep for each.
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -11,7 +11,9 @@
 
 namespace engine {
 
-struct OptimizerStep;
+namespace kernels {
+struct OptimizerRule;
+}
 
 // What a step reads in the device's memory when it happens, so that a recorded one (engine/backend.h) follows a
 // schedule and a check of the gradients. Each is optional.
@@ -46,7 +48,8 @@ class Optimizer {
   void set_lr(float lr) { lr_ = lr; }
   float lr() const { return lr_; }
 
-  // What it keeps, as "momentum_buffer.NAME" of the parameter NAME; empty before the first step. For checkpoints.
+  // What it keeps, as "momentum_buffer.NAME" of the parameter NAME, and "step"; empty before the first step. For
+  // checkpoints.
   std::vector<NamedTensor> state() const;
   // Takes over a copy of what state() gave, bit for bit. An empty list means: no step taken yet. Throws
   // Error(checkpoint) for names and shapes that this optimiser does not keep.
@@ -58,12 +61,14 @@ class Optimizer {
   static constexpr size_t kMaxBuffers = 2;
 
   struct Kept {
-    const char* name;                       // of the optimiser, for messages
-    std::vector<const char*> buffers = {};  // PyTorch's names of what is kept for each parameter, like the parameter
+    const char* name;  // of the optimiser, for messages
+    // PyTorch's names of what is kept for each parameter: tensors like it. The moments of the rule, in order.
+    std::vector<const char*> buffers = {};
+    bool counts_steps = false;  // all parameters have taken the same number
   };
   Optimizer(Kept kept, std::vector<NamedParameter> parameters, float lr, WeightDecay decay);
   // The rule and its constants.
-  virtual OptimizerStep rule() const = 0;
+  virtual kernels::OptimizerRule rule() const = 0;
 
  private:
   std::array<Tensor, kMaxBuffers>& buffers_of(size_t parameter);
@@ -71,6 +76,7 @@ class Optimizer {
   const Kept kept_;
   std::vector<NamedParameter> parameters_;
   std::vector<std::array<Tensor, kMaxBuffers>> buffers_;  // of each parameter, undefined until its first step
+  Tensor steps_;  // [] i64 on the device, undefined until the first step and for a rule that does not count
   float lr_;
   const WeightDecay decay_;
   uint64_t version_ = 0;

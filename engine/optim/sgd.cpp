@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "engine/backend.h"
 #include "engine/error.h"
+#include "kernels/optimizer_rule.h"
 
 namespace engine {
 
@@ -17,8 +17,8 @@ Sgd::Sgd(std::vector<NamedParameter> parameters, SgdOptions options)
   check(!options.nesterov || options.momentum > 0, "Sgd: nesterov needs a momentum above 0");
 }
 
-OptimizerStep Sgd::rule() const {
-  return {.momentum = momentum_, .nesterov = nesterov_};
+kernels::OptimizerRule Sgd::rule() const {
+  return {.kind = kernels::OptimizerKind::sgd, .momentum = momentum_, .nesterov = nesterov_};
 }
 
 }  // namespace engine

@@ -19,7 +19,7 @@ class Sgd final : public Optimizer {
   Sgd(std::vector<NamedParameter> parameters, SgdOptions options);
 
  private:
-  OptimizerStep rule() const override;
+  kernels::OptimizerRule rule() const override;
 
   const float momentum_;
   const bool nesterov_;

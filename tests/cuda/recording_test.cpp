@@ -117,7 +117,7 @@ TEST(Recording, HoldsTheOptimiser) {
     recording->run([&] {
       ++calls;
       device.find_non_finite(std::vector{grad}, found);
-      device.optimizer_step(std::vector{updated}, {.momentum = 0.5f, .device_lr = lr, .found = found});
+      device.optimizer_step(std::vector{updated}, {.rule = {.momentum = 0.5f}, .device_lr = lr, .found = found});
     });
   };
   step(1, 1);

@@ -84,8 +84,9 @@ BUGS = [
     Bug("loss_divergent_shuffle", "kernels/loss.cu", "    loss = warp_sum(loss);", "    if (lane < 16) loss = warp_sum(loss);", "loss.cu", "loss_kernels_test", quick=True),
     Bug("loss_added_early", "kernels/loss.cu", "    __syncthreads();  // the level above has been written\n", "", "loss.cu", "loss_kernels_test"),
     Bug("sgd_past_the_end", "kernels/optimizer.cu", "static_cast<int>(threadIdx.x); i < count; i += kThreads", "static_cast<int>(threadIdx.x); i <= count; i += kThreads", "optimizer.cu", "optimizer_kernels_test"),
-    Bug("sgd_reads_no_momentum", "kernels/optimizer.cu", "*m = rule.first ? d : fmaf(rule.momentum, *m, d);", "*m = fmaf(rule.momentum, *m, d);", "optimizer.cu", "optimizer_kernels_test", quick=True),
-    Bug("sgd_does_not_skip", "kernels/optimizer.cu", "  if (skip && *skip != 0) return;\n", "", "optimizer.cu", "optimizer_kernels_test"),
+    Bug("sgd_reads_no_momentum", "kernels/optimizer.cu", "e.m = fmaf(rule.momentum, e.m, d);", "e.m = d;", "optimizer.cu", "optimizer_kernels_test", quick=True),
+    Bug("sgd_does_not_skip", "kernels/optimizer.cu", "return skip && *skip != 0 ? 0 : static_cast<int>(chunk.count);", "return static_cast<int>(chunk.count);", "optimizer.cu", "optimizer_kernels_test"),
+    Bug("lamb_reads_sums_too_early", "kernels/optimizer.cu", "  __syncthreads();  // the sums are there\n", "", "optimizer.cu", "optimizer_kernels_test"),
     Bug("search_no_barrier", "kernels/non_finite.cu", "  __syncthreads();  // every warp's votes are there\n", "", "non_finite.cu", "non_finite_kernels_test"),
     # --- layout, images, pooling, elementwise ---
     Bug("transpose_read_early", "kernels/layout.cu", "    __syncthreads();  // the tile has been read\n", "", "layout.cu", "layout_kernels_test", quick=True),

@@ -9,18 +9,21 @@ namespace baseline {
 void fill_norm(Kernels& table);
 void fill_pool(Kernels& table);
 void fill_flat(Kernels& table);
+void fill_optimizer(Kernels& table);
 }  // namespace baseline
 
 namespace avx2 {
 void fill_norm(Kernels& table);
 void fill_pool(Kernels& table);
 void fill_flat(Kernels& table);
+void fill_optimizer(Kernels& table);
 }  // namespace avx2
 
 namespace avx512 {
 void fill_norm(Kernels& table);
 void fill_pool(Kernels& table);
 void fill_flat(Kernels& table);
+void fill_optimizer(Kernels& table);
 }  // namespace avx512
 
 }  // namespace engine::cpu

@@ -47,22 +47,6 @@ void to_f32(const kernels::bf16* x, float* y, int64_t count) {
   map(x, x, y, count, [](Vec u, Vec) { return u; });
 }
 
-void sgd(float* parameter, const float* grad, float* momentum_buffer, const SgdRule& rule, int64_t count) {
-  const auto step = [&](int64_t i, int lanes) __attribute__((always_inline)) {
-    const Vec p = load(parameter + i, lanes);
-    Vec d = load(grad + i, lanes) * rule.grad_scale + p * rule.weight_decay;
-    if (momentum_buffer) {
-      const Vec m = load(momentum_buffer + i, lanes) * rule.momentum + d;
-      store(momentum_buffer + i, m, lanes);
-      d = rule.nesterov ? d + m * rule.momentum : m;
-    }
-    store(parameter + i, p - d * rule.lr, lanes);
-  };
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) step(i, kLanes);
-  if (i < count) step(i, static_cast<int>(count - i));
-}
-
 template <class T>
 void fill(TypedKernels<T>& table) {
   table.add = add<T>;
@@ -79,7 +63,6 @@ void fill_flat(Kernels& table) {
   fill(table.bf16);
   table.to_bf16 = to_bf16;
   table.to_f32 = to_f32;
-  table.sgd = sgd;
 }
 
 }  // namespace engine::cpu::ENGINE_SIMD

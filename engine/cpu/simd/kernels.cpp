@@ -14,6 +14,7 @@ Kernels choose() {
     avx512::fill_norm(table);
     avx512::fill_pool(table);
     avx512::fill_flat(table);
+    avx512::fill_optimizer(table);
     return table;
   }
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
@@ -21,6 +22,7 @@ Kernels choose() {
     avx2::fill_norm(table);
     avx2::fill_pool(table);
     avx2::fill_flat(table);
+    avx2::fill_optimizer(table);
     return table;
   }
 #endif
@@ -28,6 +30,7 @@ Kernels choose() {
   baseline::fill_norm(table);
   baseline::fill_pool(table);
   baseline::fill_flat(table);
+  baseline::fill_optimizer(table);
   return table;
 }
 

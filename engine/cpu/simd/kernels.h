@@ -7,6 +7,7 @@
 // depends on nothing but the arguments.
 #include <cstdint>
 
+#include "kernels/optimizer_rule.h"
 #include "kernels/types.h"
 
 namespace engine::cpu {
@@ -65,9 +66,12 @@ struct TypedKernels {
   void (*affine)(const T* x, float scale, float shift, T* y, int64_t count);
 };
 
-struct SgdRule {
-  float lr, grad_scale, momentum, weight_decay;
-  bool nesterov;
+// One parameter's step by kernels/optimizer_rule.h.
+struct OptimizerConstants {
+  kernels::OptimizerRule rule;
+  float lr = 0, grad_scale = 1, weight_decay = 0;
+  float ratio = 1;                         // lars, lamb
+  float correction1 = 1, correction2 = 1;  // adamw, lamb: 1 / (1 - beta1^t) and 1 / sqrt(1 - beta2^t)
 };
 
 struct Kernels {
@@ -76,7 +80,18 @@ struct Kernels {
   TypedKernels<kernels::bf16> bf16;
   void (*to_bf16)(const float* x, kernels::bf16* y, int64_t count);
   void (*to_f32)(const kernels::bf16* x, float* y, int64_t count);
-  void (*sgd)(float* parameter, const float* grad, float* momentum_buffer, const SgdRule& rule, int64_t count);
+
+  // Sum of (scale * x)^2.
+  float (*sum_of_squares)(const float* x, float scale, int64_t count);
+  // sgd and lars; momentum may be null.
+  void (*sgd)(float* parameter, const float* grad, float* momentum, const OptimizerConstants& constants, int64_t count);
+  void (*adamw)(float* parameter, const float* grad, float* momentum, float* second_moment,
+                const OptimizerConstants& constants, int64_t count);
+  // The two halves of a lamb step: the moments, with the sums of p^2 and u^2, and the new parameters.
+  void (*lamb_moments)(const float* parameter, const float* grad, float* momentum, float* second_moment,
+                       const OptimizerConstants& constants, int64_t count, float* squares);
+  void (*lamb)(float* parameter, const float* momentum, const float* second_moment, const OptimizerConstants& constants,
+               int64_t count);
 
   template <class T>
   const TypedKernels<T>& of() const;
