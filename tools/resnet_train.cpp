@@ -17,6 +17,8 @@
 #include "engine/io/run_lock.h"
 #include "engine/nn/weights.h"
 #include "engine/text.h"
+#include "engine/train/accuracy.h"
+#include "engine/train/budget.h"
 #include "engine/train/checkpointer.h"
 #include "engine/train/device_choice.h"
 #include "engine/train/doctor.h"
@@ -29,6 +31,7 @@
 #include "engine/train/version.h"
 #include "models/resnet.h"
 #include "models/summary.h"
+#include "tools/experiment.h"
 #include "tools/train_flags.h"
 
 namespace engine::tools {
@@ -176,7 +179,12 @@ void say_what_is_next(const std::string& program, const TrainSetup& setup, const
   };
   if (outcome.final_val_acc1) {
     log_info(styled(Style::bold, "result   ") + "val acc1 " + styled(Style::green, percent(*outcome.final_val_acc1)) +
+             " ± " + percent(outcome.plus_minus) +
              (outcome.best_val_acc1 ? ", best " + percent(*outcome.best_val_acc1) : ""));
+    log_info("         paper-comparable: " +
+             (outcome.not_comparable.empty() ? "yes" : "no (" + outcome.not_comparable + ")"));
+    const std::string expected = against_recipe(setup.config, *outcome.final_val_acc1, outcome.not_comparable.empty());
+    if (!expected.empty()) log_info("         " + expected);
   }
   std::error_code ignored;
   if (fs::exists(setup.run_dir / "report.html", ignored)) {
@@ -292,31 +300,21 @@ Prepared prepare(const TrainCommand& command, TrainConfig first, Communicator* r
   return result;
 }
 
-int train_or_test(const TrainCommand& command, const TrainConfig& first, Communicator* ranks, int argc, char** argv) {
-  Prepared prepared = prepare(command, first, ranks);
-  const bool writes = ranks == nullptr || ranks->is_first();
-  const DeviceChoice choice = choose_device(prepared.config.device, current_launch().local_rank);
-  check_precision(prepared.config, choice.device);
+// A run that is ready to begin. It stays where it is: the setup points to the net.
+struct Run {
+  Prepared prepared;
+  DeviceChoice choice;
+  std::optional<ResNet> net;
+  TrainSetup setup;
+};
 
-  TrainSetup setup{.device = choice.device, .resume = std::move(prepared.resume), .ranks = ranks};
-  setup.command_line.assign(argv, argv + argc);
-  setup.data = open_data(prepared.config);
-  setup.facts = describe_data(setup.data, prepared.config);
-  if (const int signal = share_step_end(ranks, {.stop_signal = stop_signal()}).stop_signal; signal != 0) {
-    log_info(std::string("stopped by ") + signal_name(signal) + " before the training began");
-    return kExitStopped;
-  }
-  TrainConfig& config = prepared.config;
-  if (!config.model) config.model = default_model(setup.facts);
-  const Specification& specification = find_specification(*config.model);
-  setup.config = resolve(
-      config, setup.facts,
-      {.image_size = specification.default_image_size(), .minimum_image_size = specification.minimum_image_size()});
-
-  ResNet net = models::make_resnet(*config.model, {.num_classes = setup.config.num_classes,
-                                                   .zero_init_residual = config.zero_init_residual,
-                                                   .seed = static_cast<uint64_t>(config.seed),
-                                                   .initialize = !setup.resume.checkpoint});
+void make_net(Run& run) {
+  const TrainConfig& config = run.prepared.config;
+  TrainSetup& setup = run.setup;
+  ResNet& net = run.net.emplace(models::make_resnet(*config.model, {.num_classes = setup.config.num_classes,
+                                                                    .zero_init_residual = config.zero_init_residual,
+                                                                    .seed = static_cast<uint64_t>(config.seed),
+                                                                    .initialize = !setup.resume.checkpoint}));
   const int64_t size = *setup.config.train_crop_size;
   const models::Summary summary = models::summarize(net, 1, size, size);
   if (setup.resume.checkpoint && config.test_only) {
@@ -324,42 +322,122 @@ int train_or_test(const TrainCommand& command, const TrainConfig& first, Communi
   } else if (!config.weights.empty() && !setup.resume.checkpoint) {
     load_initial_weights(config, net);
   }
-  net.to(choice.device);
+  net.to(setup.device);
   setup.model = {.name = *config.model,
                  .module = &net,
                  .forward = [&net](const Tensor& images) { return net(images); },
                  .num_classes = net.num_classes(),
                  .parameters = summary.parameters,
                  .macs = summary.macs};
-  if (config.test_only) {
-    check(setup.resume.checkpoint || !config.weights.empty(), "--test-only: ", printable(config.resume),
-          " has no checkpoint to test");
-    return test_network(setup);
-  }
+}
 
+// Null if a signal came before there was anything to save.
+std::unique_ptr<Run> make_run(const TrainCommand& command, const TrainConfig& first, Communicator* ranks) {
+  auto run = std::make_unique<Run>();
+  run->prepared = prepare(command, first, ranks);
+  TrainConfig& config = run->prepared.config;
+  run->choice = choose_device(config.device, current_launch().local_rank);
+  check_precision(config, run->choice.device);
+  TrainSetup& setup = run->setup;
+  setup.device = run->choice.device;
+  setup.ranks = ranks;
+  setup.resume = std::move(run->prepared.resume);
+  setup.command_line = command.words;
+  setup.data = open_data(config);
+  setup.facts = describe_data(setup.data, config);
+  if (const int signal = share_step_end(ranks, {.stop_signal = stop_signal()}).stop_signal; signal != 0) {
+    log_info(std::string("stopped by ") + signal_name(signal) + " before the training began");
+    return nullptr;
+  }
+  if (!config.model) config.model = default_model(setup.facts);
+  const Specification& specification = find_specification(*config.model);
+  setup.config = resolve(
+      config, setup.facts,
+      {.image_size = specification.default_image_size(), .minimum_image_size = specification.minimum_image_size()});
+  make_net(*run);
+  return run;
+}
+
+// The same run with as many epochs as fit into --budget, by measuring some steps of it.
+std::unique_ptr<Run> fit_to_budget(std::unique_ptr<Run> run, const TrainCommand& command, const TrainConfig& first) {
+  const TrainConfig whole = run->setup.config;
+  const double minutes = *whole.budget, epoch = measure_epoch_seconds(run->setup);
+  run.reset();  // its net has been trained, and its folder is locked
+  const int64_t epochs = epochs_within(minutes, epoch, *whole.epochs);
+  TrainCommand shortened = command;
+  shortened.given.push_back({find_setting("epochs"), std::to_string(epochs), "--budget"});
+  run = make_run(shortened, first, nullptr);
+  if (!run) return run;
+  stretch_times(run->setup.config, whole);
+  log_info("budget   an epoch takes " + duration_text(epoch) + "; " + std::to_string(epochs) + " of " +
+           std::to_string(*whole.epochs) + " epochs");
+  if (epoch > 60 * minutes) {
+    log_warning("a single epoch exceeds --budget " + duration_text(60 * minutes) + " on this device");
+  }
+  return run;
+}
+
+int train_or_test(const TrainCommand& command, const TrainConfig& first, Communicator* ranks,
+                  bool part_of_experiment = false) {
+  std::unique_ptr<Run> run = make_run(command, first, ranks);
+  if (!run) return kExitStopped;
+  if (run->setup.config.test_only) {
+    const TrainConfig& config = run->prepared.config;
+    check(run->setup.resume.checkpoint || !config.weights.empty(), "--test-only: ", printable(config.resume),
+          " has no checkpoint to test");
+    return test_network(run->setup);
+  }
+  if (run->setup.config.budget && !run->setup.resume.checkpoint) {
+    check(ranks == nullptr, "--budget measures one process, and there are several ranks; give --epochs");
+    run = fit_to_budget(std::move(run), command, first);
+    if (!run) return kExitStopped;
+  }
+  TrainSetup& setup = run->setup;
+  const bool writes = ranks == nullptr || ranks->is_first();
   if (ranks != nullptr) expect_same_run(*ranks, setup);
   if (writes) {
-    if (!prepared.folder) prepared.folder.emplace(automatic_run_dir(*config.model, setup.facts.name));
-    setup.run_dir = prepared.folder->path();
-    if (!setup.resume.checkpoint) prepared.folder->clear();
-    warn_if_disk_is_small(setup.run_dir, net);
+    std::optional<RunFolder>& folder = run->prepared.folder;
+    if (!folder) folder.emplace(automatic_run_dir(setup.model.name, setup.facts.name));
+    setup.run_dir = folder->path();
+    if (!setup.resume.checkpoint) folder->clear();
+    warn_if_disk_is_small(setup.run_dir, *run->net);
   }
   log_info(std::string("resnet-train ") + version());
-  if (!choice.gpu_absence.empty())
-    log_info("no GPU is used: " + choice.gpu_absence.substr(0, choice.gpu_absence.find(';')));
+  if (!run->choice.gpu_absence.empty())
+    log_info("no GPU is used: " + run->choice.gpu_absence.substr(0, run->choice.gpu_absence.find(';')));
   const TrainOutcome outcome = train(setup);
-  if (outcome.exit_code == 0 && writes) say_what_is_next(printable(argv[0]), setup, outcome);
+  if (outcome.exit_code == 0 && writes && !part_of_experiment) {
+    say_what_is_next(printable(command.words[0]), setup, outcome);
+  }
   return outcome.exit_code;
 }
 
+// One net, or the nets of an experiment.
+int train_or_test(const TrainCommand& command, const TrainConfig& first, Communicator* ranks,
+                  const std::optional<Recipe>& experiment) {
+  if (!experiment) return train_or_test(command, first, ranks);
+  check(ranks == nullptr, "--recipe ", experiment->name,
+        " trains several nets in one process; give --model NAME to "
+        "train one of them by several ranks");
+  return run_experiment(
+      *experiment, command,
+      {.train = [](const TrainCommand& one) { return train_or_test(one, first_look(one), nullptr, true); },
+       .epoch_seconds =
+           [](const TrainCommand& one) {
+             const std::unique_ptr<Run> run = make_run(one, first_look(one), nullptr);
+             return run ? measure_epoch_seconds(run->setup) : 0;
+           }});
+}
+
 // Alone, or as one of several ranks: these have to end together, or hear why one does not.
-int train_or_test(const TrainCommand& command, int argc, char** argv) {
+int train_or_test(const TrainCommand& command) {
   catch_stop_signals();
   const TrainConfig config = first_look(command);
+  const std::optional<Recipe> experiment = find_experiment(command);
   const std::unique_ptr<Communicator> ranks = connect_ranks(config);
-  if (!ranks) return train_or_test(command, config, nullptr, argc, argv);
+  if (!ranks) return train_or_test(command, config, nullptr, experiment);
   try {
-    const int code = train_or_test(command, config, ranks.get(), argc, argv);
+    const int code = train_or_test(command, config, ranks.get(), experiment);
     ranks->finish();
     return code;
   } catch (const std::bad_alloc&) {
@@ -401,7 +479,7 @@ int run(int argc, char** argv) {
     case TrainCommand::Mode::train:
       break;
   }
-  return train_or_test(command, argc, argv);
+  return train_or_test(command);
 }
 
 int report_error(int code, const std::string& message) {

@@ -89,6 +89,7 @@ TrainCommand parse_train_command(int argc, const char* const* argv) {
   app.set_help_flag();
   app.allow_extras();
   TrainCommand command;
+  command.words.assign(argv, argv + argc);
   std::map<std::string, std::vector<std::string>> values;
   std::map<std::string, CLI::Option*> options;
   std::vector<std::string> positional;

@@ -17,6 +17,7 @@ struct TrainCommand {
   enum class Mode { train, help, version, list_models, list_flags, list_recipes, summary, doctor } mode = Mode::train;
   std::vector<std::string> config_files;  // --config, in order
   std::vector<GivenSetting> given;
+  std::vector<std::string> words;  // argv
 };
 
 // Throws Error(usage) for a flag that does not exist, with the nearest that does, and for one without its value.

@@ -143,6 +143,10 @@ void apply_recipe(TrainConfig& config, const Recipe& recipe) {
 bool stretch_times(TrainConfig& config, const Recipe& recipe) {
   TrainConfig original;
   apply_recipe(original, recipe);
+  return stretch_times(config, original);
+}
+
+bool stretch_times(TrainConfig& config, const TrainConfig& original) {
   if (!original.epochs || !config.epochs || *original.epochs == *config.epochs) return false;
   const double ratio = static_cast<double>(*config.epochs) / static_cast<double>(*original.epochs);
   bool stretched = false;

@@ -61,6 +61,8 @@ void apply_recipe(TrainConfig& config, const Recipe& recipe);
 // A recipe shortened or lengthened: where `config` has another number of epochs than the recipe, the times that are
 // still the recipe's (milestones, step size, warm-up) are stretched with it. False if there was nothing to do.
 bool stretch_times(TrainConfig& config, const Recipe& recipe);
+// The same for any configuration and one that it was made of.
+bool stretch_times(TrainConfig& config, const TrainConfig& original);
 
 // The table of --list-recipes, with the flags that each stands for.
 std::string recipe_list();

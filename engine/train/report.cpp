@@ -7,6 +7,7 @@
 
 #include "engine/error.h"
 #include "engine/io/file.h"
+#include "engine/train/accuracy.h"
 #include "engine/train/report_parts.h"
 
 namespace engine {
@@ -30,13 +31,6 @@ void check_data(const ReportData& data) {
         fail(ErrorKind::internal, "report: a mistake names class ", index, ", but there are ", classes);
 }
 
-// Half of the 95 % Wilson interval of a share, in percent; in contrast to the normal one it is not 0 at 100 %.
-double uncertainty(double percent, std::int64_t samples) {
-  constexpr double kZ = 1.96;
-  const double p = percent / 100, n = static_cast<double>(samples);
-  return 100 * kZ * std::sqrt(p * (1 - p) / n + kZ * kZ / (4 * n * n)) / (1 + kZ * kZ / n);
-}
-
 std::string duration(double seconds) {
   const auto whole = static_cast<std::int64_t>(std::lround(seconds));
   if (whole < 60) return fmt::format("{:.1f} s", seconds);
@@ -53,7 +47,8 @@ std::string headline(const ReportData& data) {
   std::string html = "<dl class=tiles>\n";
   if (data.best_val_acc1) {
     std::string value = fmt::format("{:.2f}<small> %", *data.best_val_acc1);
-    if (data.val_samples > 0) value += fmt::format(" ± {:.2f}", uncertainty(*data.best_val_acc1, data.val_samples));
+    if (data.val_samples > 0)
+      value += fmt::format(" ± {:.2f}", wilson_half_width(*data.best_val_acc1, data.val_samples));
     std::string note = data.best_epoch ? fmt::format("at epoch {}", compact(*data.best_epoch)) : "";
     if (data.val_samples > 0)
       note += fmt::format("{}{} images, 95 % interval", note.empty() ? "" : ", ", grouped(data.val_samples));
@@ -129,24 +124,32 @@ std::string table(const std::string& title, const ReportTable& rows) {
 
 }  // namespace
 
+std::string report::page_begin(const std::string& title, const std::string& subtitle) {
+  const std::string escaped = escape(title);
+  std::string html =
+      "<!doctype html>\n<html lang=en><head><meta charset=utf-8>\n"
+      "<meta name=viewport content=\"width=device-width, initial-scale=1\">\n"
+      "<meta name=color-scheme content=\"light dark\">\n<title>";
+  html.append(escaped).append("</title>\n<style>").append(kStyle);
+  html += "</style></head>\n<body><main>\n";
+  return html + "<header><h1>" + escaped + "</h1><p class=subtitle>" + subtitle + "</p></header>\n";
+}
+
+std::string report::page_end() {
+  return "</main>\n<script>" + std::string(kScript) + "</script>\n</body></html>\n";
+}
+
 std::string report_html(const ReportData& data) {
   check_data(data);
   std::string subtitle;
   for (const std::string& part : {data.model, data.data, data.outcome})
     if (!part.empty()) subtitle += "<span>" + escape(part) + "</span>";
-  const std::string title = escape(data.run);
-  std::string html =
-      "<!doctype html>\n<html lang=en><head><meta charset=utf-8>\n"
-      "<meta name=viewport content=\"width=device-width, initial-scale=1\">\n"
-      "<meta name=color-scheme content=\"light dark\">\n<title>";
-  html.append(title).append("</title>\n<style>").append(report::kStyle);
-  html += "</style></head>\n<body><main>\n";
-  html += "<header><h1>" + title + "</h1><p class=subtitle>" + subtitle + "</p></header>\n";
+  std::string html = report::page_begin(data.run, subtitle);
   html += headline(data) + curves(data) + report::class_sections(data) + mistakes(data);
   html += table("Configuration", data.configuration) + table("Versions", data.versions);
   if (!data.command_line.empty())
     html += "<section><h2>Command</h2>\n<pre>" + escape(data.command_line) + "</pre></section>\n";
-  return html + "</main>\n<script>" + std::string(report::kScript) + "</script>\n</body></html>\n";
+  return html + report::page_end();
 }
 
 void write_report(const std::filesystem::path& path, const ReportData& data) {

@@ -117,6 +117,7 @@ class Chart {
         low = std::min(low, bucket.low);
         high = std::max(high, bucket.high);
       }
+    if (options_.reach > 0) high = std::max(high, options_.reach);
     x_ = round_axis(0, x_high > 0 ? x_high : 1, 6);
     // The curve fills the width and only the ticks are round, unless the next tick is about there.
     const double next_tick = std::ceil(x_high / x_.step - 1e-9) * x_.step;

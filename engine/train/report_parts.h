@@ -22,7 +22,8 @@ std::string base64(std::span<const std::uint8_t> bytes);
 
 struct ChartSeries {
   std::string name;
-  std::string style;  // CSS class that sets the colour: "train", "val" or "other"
+  std::string
+      style;  // CSS classes that set the colour: "train", "val", "other", "shallow", "deep"; and "thin", "dashed"
   const ReportCurve* curve;
 };
 
@@ -30,6 +31,7 @@ struct ChartOptions {
   std::string title, unit;  // of the y axis
   double steps_per_epoch = 0;
   bool from_zero = false;                                        // the y axis includes 0
+  double reach = 0;                                              // and this, if it is above 0
   double upper_limit = 0;                                        // the y axis ends here at the latest; 0: no limit
   enum class Mark { none, minimum, maximum } mark = Mark::none;  // of the last series
   int decimals = -1;                                             // of values; -1: four significant digits
@@ -40,6 +42,10 @@ std::string line_chart(std::span<const ChartSeries> series, const ChartOptions& 
 
 // Confusion matrix (up to 20 classes) or the most confused pairs, and accuracy by class.
 std::string class_sections(const ReportData& data);
+
+// A page around sections. The title is plain text, the subtitle HTML.
+std::string page_begin(const std::string& title, const std::string& subtitle);
+std::string page_end();
 
 extern const std::string_view kStyle;   // CSS
 extern const std::string_view kScript;  // reads values under the pointer; the page is complete without it

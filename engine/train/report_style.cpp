@@ -33,12 +33,13 @@ figure{margin:0}
 .legend small{font-size:11px}
 .key::before{content:"";display:inline-block;width:14px;height:3px;border-radius:2px;background:var(--c);margin-right:6px;vertical-align:middle}
 .key b{color:var(--ink);font-weight:600}
-.train{--c:var(--train)}.val{--c:var(--val)}.other{--c:var(--other)}
+.train,.shallow{--c:var(--train)}.val,.deep{--c:var(--val)}.other{--c:var(--other)}
 .chart{display:block;width:100%;height:auto;margin-top:4px;overflow:visible}
 .chart text{font-size:11.5px;fill:var(--soft)}
 .chart line{stroke:var(--soft);stroke-width:1}
 .chart line.grid{stroke:var(--grid)}
 .chart .line{fill:none;stroke:var(--c);stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
+.chart .line.thin{stroke-width:1;opacity:.75}.chart .line.dashed{stroke-dasharray:6 4}
 .chart .band{fill:var(--c);opacity:.2}
 .chart .end{fill:var(--c)}
 .chart circle.best{fill:none;stroke:var(--c);stroke-width:1.5}

@@ -16,6 +16,7 @@
 #include "engine/io/file.h"
 #include "engine/nn/weights.h"
 #include "engine/text.h"
+#include "engine/train/accuracy.h"
 #include "engine/train/checkpointer.h"
 #include "engine/train/device_choice.h"
 #include "engine/train/evaluate.h"
@@ -122,12 +123,7 @@ Trainer::Trainer(const TrainSetup& setup)
       exchange_(setup.ranks != nullptr ? host_exchange(*setup.ranks) : nullptr),
       statistics_(setup.ranks != nullptr && setup.config.sync_bn ? host_statistics(*setup.ranks) : nullptr),
       optimizer_(make_optimizer(setup.config, setup.model.module->parameters())),
-      train_step_(setup.model, *optimizer_,
-                  {.input = input_format(setup.config, setup.facts, setup.device),
-                   .grad_accum_steps = setup.config.grad_accum_steps,
-                   .loss = loss_options(setup.config),
-                   .exchange = exchange_.get(),
-                   .record = !statistics_}),
+      train_step_(setup.model, *optimizer_, step_options(setup, exchange_.get(), /*record=*/!statistics_)),
       train_loader_(setup.data.train, train_sample(setup.config),
                     train_loader_options(setup.config, setup.data.train->size(), rank_of(setup))),
       val_loader_(setup.data.val, val_sample(setup.config),
@@ -171,6 +167,10 @@ void Trainer::announce() {
   if (setup_.ranks != nullptr)
     line("ranks", fmt::format("{}, {} pictures a step on each{}", setup_.ranks->description(),
                               *c.batch_size * c.grad_accum_steps, c.sync_bn ? ", batch norms of all together" : ""));
+  if (!c.recipe.empty()) {
+    const std::string expected = recipe_expectation(c);
+    line("recipe", expected.empty() ? printable(c.recipe) : expected);
+  }
   line("output", printable(setup_.run_dir.string()));
 }
 
@@ -380,7 +380,12 @@ TrainOutcome Trainer::finish(Stop stop) {
   if (writes()) write_summary_json(setup_.run_dir, result);
   if (stop != Stop::signal && last_evaluation_.sums.count > 0) report(result);
   const auto& final = mid_epoch_ ? mid_epoch_ : state_.last;
-  if (final) outcome.final_val_acc1 = final->acc1;
+  if (final) {
+    outcome.final_val_acc1 = final->acc1;
+    outcome.plus_minus = wilson_half_width(final->acc1, final->count);
+    outcome.not_comparable = not_paper_comparable(setup_.config, setup_.facts, final->count,
+                                                  static_cast<int64_t>(val_loader_.bad_images().size()));
+  }
   if (state_.best) outcome.best_val_acc1 = state_.best->acc1;
   return outcome;
 }
@@ -432,6 +437,14 @@ TrainOutcome Trainer::run() {
 }
 
 }  // namespace
+
+StepOptions step_options(const TrainSetup& setup, GradientExchange* exchange, bool record) {
+  return {.input = input_format(setup.config, setup.facts, setup.device),
+          .grad_accum_steps = setup.config.grad_accum_steps,
+          .loss = loss_options(setup.config),
+          .exchange = exchange,
+          .record = record};
+}
 
 TrainOutcome train(const TrainSetup& setup) {
   set_up_device(setup.device, setup.config);

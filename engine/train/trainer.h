@@ -20,6 +20,7 @@
 #include "engine/train/config.h"
 #include "engine/train/recipe.h"
 #include "engine/train/resume.h"
+#include "engine/train/train_step.h"
 #include "engine/train/trainable.h"
 
 namespace engine {
@@ -40,10 +41,14 @@ struct TrainSetup {
   Communicator* ranks = nullptr;  // of several: only rank 0 uses run_dir
 };
 
+StepOptions step_options(const TrainSetup& setup, GradientExchange* exchange = nullptr, bool record = true);
+
 struct TrainOutcome {
   int exit_code = 0;
   std::string reason;  // "finished", "max_steps", "already finished", or the signal's name
   std::optional<double> best_val_acc1, final_val_acc1;
+  double plus_minus = 0;       // of final_val_acc1: half of its 95 % interval
+  std::string not_comparable;  // engine/train/accuracy.h
 };
 
 // Throws Error: checkpoint (the state to resume is another run's; the disk failed three times in a row), data,
