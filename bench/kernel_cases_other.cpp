@@ -105,6 +105,17 @@ class Others {
       args.y = m.activation(map.count());
       return args;
     });
+    add("normalize_images, mixed", map, normalize_images_cost, kernels().normalize_images,
+        [=, type = type_](Operands& m) {
+          static constexpr float kHalf[] = {0.5f, 0.5f, 0.5f};
+          NormalizeImages args = {.n = map.n, .h = map.h, .w = map.w, .p = map.h, .q = map.w, .type = type};
+          args.x = static_cast<const uint8_t*>(m.bytes(static_cast<size_t>(map.count())));
+          args.mix = m.copy_of(std::vector<ImageMix>{{.weight = 0.7f, .target_weight = 0.7f, .partner = 1}});
+          args.mean = kHalf;
+          args.std = kHalf;
+          args.y = m.activation(map.count());
+          return args;
+        });
   }
 
   // What a batch normalisation does between its passes.
@@ -252,6 +263,12 @@ class Others {
           args.workspace = m.bytes(workspace(n));
           return args;
         });
+    add("mixed_targets", logits, mixed_targets_cost, kernels().mixed_targets, [=](Operands& m) {
+      MixedTargets args = {.n = n, .k = k, .y = m.floats(n * k)};
+      args.labels = m.copy_of(std::vector<int64_t>(static_cast<size_t>(n), k / 2));
+      args.mix = m.copy_of(std::vector<ImageMix>{{.target_weight = 0.7f, .partner = 1}});
+      return args;
+    });
   }
 
   void find_non_finite(int64_t parameters) {

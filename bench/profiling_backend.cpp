@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/error.h"
+#include "engine/ops/images.h"
 
 namespace engine::bench {
 namespace {
@@ -162,8 +163,11 @@ void ProfilingBackend::relu_backward(const Tensor& dy, const Tensor& y, const Te
   timed_pass("relu", "backward", {&dy, &y}, {&dx}, [&] { inner_.relu_backward(dy, y, dx); });
 }
 void ProfilingBackend::normalize_images(const Tensor& x, std::span<const float> mean, std::span<const float> std,
-                                        const Tensor& y) {
-  timed_pass("normalize_images", "", {&x}, {&y}, [&] { inner_.normalize_images(x, mean, std, y); });
+                                        const ImageChoices& choices, const Tensor& y) {
+  timed_pass("normalize_images", "", {&x}, {&y}, [&] { inner_.normalize_images(x, mean, std, choices, y); });
+}
+void ProfilingBackend::mixed_targets(const Tensor& labels, const Tensor& mix, const Tensor& targets) {
+  timed_pass("mixed_targets", "", {&labels}, {&targets}, [&] { inner_.mixed_targets(labels, mix, targets); });
 }
 void ProfilingBackend::subsample_pad(const Tensor& x, int64_t stride, int64_t before, const Tensor& y) {
   const auto describe = [&] {

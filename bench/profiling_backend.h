@@ -66,7 +66,8 @@ class ProfilingBackend final : public Backend {
   void add_relu(const Tensor& a, const Tensor& b, const Tensor& y) override;
   void relu_backward(const Tensor& dy, const Tensor& y, const Tensor& dx) override;
   void normalize_images(const Tensor& x, std::span<const float> mean, std::span<const float> std,
-                        const Tensor& y) override;
+                        const ImageChoices& choices, const Tensor& y) override;
+  void mixed_targets(const Tensor& labels, const Tensor& mix, const Tensor& targets) override;
   void subsample_pad(const Tensor& x, int64_t stride, int64_t before, const Tensor& y) override;
   void subsample_pad_backward(const Tensor& dy, int64_t stride, int64_t before, const Tensor& dx) override;
 

@@ -27,6 +27,7 @@ namespace engine {
 using kernels::Conv2dShape;
 using kernels::OptimizerKind;
 using kernels::OptimizerRule;
+struct ImageChoices;  // engine/ops/images.h
 
 struct PoolShape {  // x [N,H,W,C] -> y [N,P,Q,C], square window and stride, symmetric padding
   int64_t window = 1, stride = 1, padding = 0;
@@ -164,9 +165,11 @@ class Backend {
   virtual void add_relu(const Tensor& a, const Tensor& b, const Tensor& y) = 0;  // may alias
   virtual void relu_backward(const Tensor& dy, const Tensor& y,
                              const Tensor& dx) = 0;  // dx = y > 0 ? dy : 0; may alias
-  // x [N,H,W,C] u8 -> y float dtype: (x/255 - mean[c]) / std[c]
+  // x [N,H,W,C] u8 -> y float dtype: (x/255 - mean[c]) / std[c], then erased, then mixed
   virtual void normalize_images(const Tensor& x, std::span<const float> mean, std::span<const float> std,
-                                const Tensor& y) = 0;
+                                const ImageChoices& choices, const Tensor& y) = 0;
+  // labels [N] i64, the bytes of a kernels::ImageMix -> targets [N,K] f32
+  virtual void mixed_targets(const Tensor& labels, const Tensor& mix, const Tensor& targets) = 0;
   // y[n,p,q,c] = x[n,p*stride,q*stride,c-before] inside, 0 outside (He et al. 2015, option A). Layouts of x and y may
   // differ.
   virtual void subsample_pad(const Tensor& x, int64_t stride, int64_t before, const Tensor& y) = 0;

@@ -25,6 +25,8 @@ inline constexpr uint32_t kValSplit = 4;      // which samples --val-split holds
 inline constexpr uint32_t kShapesTrain = 5;   // pictures of the built-in data set
 inline constexpr uint32_t kShapesVal = 6;
 inline constexpr uint32_t kInitialisation = 7;  // initial weights
+inline constexpr uint32_t kMix = 8;             // mixup and cutmix of a batch
+inline constexpr uint32_t kErasing = 9;         // random erasing of one sample
 }  // namespace purpose
 
 class RandomStream {

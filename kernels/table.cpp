@@ -34,6 +34,7 @@ const Kernels& kernel_table() {
       .subsample_pad = subsample_pad,
       .subsample_pad_backward = subsample_pad_backward,
       .normalize_images = normalize_images,
+      .mixed_targets = mixed_targets,
       .max_pool_forward = max_pool_forward,
       .max_pool_backward = max_pool_backward,
       .avg_pool_forward = avg_pool_forward,

@@ -51,6 +51,7 @@ struct Kernels {
   decltype(&kernels::subsample_pad) subsample_pad;
   decltype(&kernels::subsample_pad_backward) subsample_pad_backward;
   decltype(&kernels::normalize_images) normalize_images;
+  decltype(&kernels::mixed_targets) mixed_targets;
 
   // pooling.h
   decltype(&kernels::max_pool_forward) max_pool_forward;

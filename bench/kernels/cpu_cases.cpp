@@ -8,6 +8,7 @@
 #include "bench/net_convolutions.h"
 #include "engine/backend.h"
 #include "engine/nn/module.h"
+#include "engine/ops/images.h"
 #include "engine/random.h"
 
 namespace engine::bench {
@@ -208,7 +209,7 @@ class Cases {
   void images(const Shape& shape) {
     add("normalize_images", text_of(shape), [=, dtype = dtype_] {
       const Tensor x = Tensor::zeros(shape, {.dtype = DType::u8}), y = activation(shape, dtype);
-      return CpuCase{pass_cost({&x}, {&y}), [=] { cpu().normalize_images(x, kMean, kStd, y); }};
+      return CpuCase{pass_cost({&x}, {&y}), [=] { cpu().normalize_images(x, kMean, kStd, {}, y); }};
     });
   }
 

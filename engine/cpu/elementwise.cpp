@@ -157,33 +157,4 @@ void CpuBackend::sum(const Tensor& x, const Tensor& y) {
   *y.raw<float>() = static_cast<float>(total);
 }
 
-// A byte has 256 values: each channel's results are looked up.
-void CpuBackend::normalize_images(const Tensor& x, std::span<const float> mean, std::span<const float> std,
-                                  const Tensor& y) {
-  const int64_t c = x.size(x.shape().rank() - 1), pixels = x.numel() / std::max<int64_t>(c, 1);
-  if (layout_of(y) != Layout::nhwc) {
-    const Tensor plain = make_tensor(y.shape(), y.dtype(), y.device());
-    normalize_images(x, mean, std, plain);
-    return convert(plain, y);
-  }
-  dispatch_float("normalize_images", y.dtype(), [&](auto type) {
-    using T = decltype(type);
-    std::vector<T> table(static_cast<size_t>(c) * 256);
-    for (size_t channel = 0; channel < static_cast<size_t>(c); ++channel)
-      for (size_t v = 0; v < 256; ++v)
-        table[channel * 256 + v] =
-            kernels::from_float<T>((static_cast<float>(v) / 255.0f - mean[channel]) / std[channel]);
-    const uint8_t* from = x.raw<uint8_t>();
-    T* to = y.raw<T>();
-    parallel_for(
-        pixels,
-        [&](int64_t begin, int64_t end) {
-          for (int64_t pixel = begin; pixel < end; ++pixel)
-            for (int64_t channel = 0; channel < c; ++channel)
-              to[pixel * c + channel] = table[static_cast<size_t>(channel * 256 + from[pixel * c + channel])];
-        },
-        static_cast<int64_t>(y.bytes()) > kSerialBytes);
-  });
-}
-
 }  // namespace engine::cpu

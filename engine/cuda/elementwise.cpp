@@ -1,5 +1,7 @@
 // Elementwise operations, changes of type, and what an image or a shortcut without parameters goes through.
 #include "engine/cuda/backend.h"
+#include "engine/ops/images.h"
+#include "kernels/images.h"
 
 namespace engine::cuda {
 namespace {
@@ -141,21 +143,34 @@ void CudaBackend::relu_backward(const Tensor& dy, const Tensor& y, const Tensor&
 }
 
 void CudaBackend::normalize_images(const Tensor& x, std::span<const float> mean, std::span<const float> std,
-                                   const Tensor& y) {
+                                   const ImageChoices& choices, const Tensor& y) {
   const Range range(context_, "normalize_images");
   if (x.numel() == 0) return;
-  context_.check_launch("normalize_images", kernels().normalize_images({.n = x.size(0),
-                                                                        .h = x.size(1),
-                                                                        .w = x.size(2),
-                                                                        .c = x.size(3),
-                                                                        .p = x.size(1),
-                                                                        .q = x.size(2),
-                                                                        .type = data_type("normalize_images", y),
-                                                                        .x = x.raw<uint8_t>(),
-                                                                        .mean = mean.data(),
-                                                                        .std = std.data(),
-                                                                        .y = y.raw()},
-                                                                       stream()));
+  context_.check_launch("normalize_images",
+                        kernels().normalize_images({.n = x.size(0),
+                                                    .h = x.size(1),
+                                                    .w = x.size(2),
+                                                    .c = x.size(3),
+                                                    .p = x.size(1),
+                                                    .q = x.size(2),
+                                                    .type = data_type("normalize_images", y),
+                                                    .x = x.raw<uint8_t>(),
+                                                    .erased = pointer_or_null<int64_t>(choices.erased),
+                                                    .mix = pointer_or_null<kernels::ImageMix>(choices.mix),
+                                                    .mean = mean.data(),
+                                                    .std = std.data(),
+                                                    .y = y.raw()},
+                                                   stream()));
+}
+
+void CudaBackend::mixed_targets(const Tensor& labels, const Tensor& mix, const Tensor& targets) {
+  const Range range(context_, "mixed_targets");
+  context_.check_launch("mixed_targets", kernels().mixed_targets({.n = targets.size(0),
+                                                                  .k = targets.size(1),
+                                                                  .labels = labels.raw<int64_t>(),
+                                                                  .mix = mix.raw<kernels::ImageMix>(),
+                                                                  .y = targets.raw<float>()},
+                                                                 stream()));
 }
 
 void CudaBackend::subsample_pad(const Tensor& x, int64_t stride, int64_t before, const Tensor& y) {

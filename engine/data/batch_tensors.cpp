@@ -1,6 +1,6 @@
 #include "engine/data/batch_tensors.h"
 
-#include "engine/ops/elementwise.h"
+#include "engine/ops/images.h"
 
 namespace engine {
 

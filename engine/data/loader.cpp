@@ -1,6 +1,7 @@
 #include "engine/data/loader.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <new>
 #include <utility>
@@ -27,6 +28,7 @@ SamplerOptions sampler_options(const Dataset& dataset, const LoaderOptions& opti
           .batch_size = options.batch_size,
           .shuffle = options.mode == LoaderMode::train,
           .drop_last = options.drop_last,
+          .repeats = options.mode == LoaderMode::train ? options.repeats : 1,
           .seed = options.seed,
           .rank = options.rank,
           .ranks = options.ranks};
@@ -103,7 +105,7 @@ bool Loader::next(Batch& batch) {
       const auto start = Clock::now();
       begin_batch(batch, next_batch_);
       try {
-        fill({.batch = &batch, .samples = sampler_.batch(next_batch_), .begin = 0, .end = batch.count});
+        fill({.batch = &batch, .draws = sampler_.batch(next_batch_), .begin = 0, .end = batch.count});
       } catch (...) {
         error_ = std::current_exception();
         throw;
@@ -178,7 +180,7 @@ Loader::Work Loader::claim() {
   }
   const int64_t end = std::min(claimed_sample_ + chunk_, slot.batch.count);
   const Work work{.batch = &slot.batch,
-                  .samples = sampler_.batch(claimed_batch_),
+                  .draws = sampler_.batch(claimed_batch_),
                   .begin = claimed_sample_,
                   .end = end,
                   .slot = &slot};
@@ -197,6 +199,7 @@ void Loader::reserve(Batch& batch) const {
   batch.images.resize(size * static_cast<size_t>(options_.height * options_.width * 3));
   batch.labels.resize(size);
   batch.indices.resize(size);
+  if (erases()) batch.erased.resize(4 * size);
 }
 
 void Loader::begin_batch(Batch& batch, int64_t number) const {
@@ -204,37 +207,41 @@ void Loader::begin_batch(Batch& batch, int64_t number) const {
   batch.count = static_cast<int64_t>(sampler_.batch(number).size());
   batch.height = options_.height;
   batch.width = options_.width;
+  if (options_.mode != LoaderMode::train || !options_.mix.any()) return;
+  const int64_t of_all = number * options_.ranks + options_.rank;
+  RandomStream random(options_.seed, static_cast<uint64_t>(epoch_), static_cast<uint64_t>(of_all), purpose::kMix);
+  batch.mix = choose_mix(options_.mix, epoch_, batch.height, batch.width, random);
 }
 
 void Loader::fill(const Work& work) {
   for (int64_t position = work.begin; position < work.end && !cancelled_; ++position) {
-    fill_sample(*work.batch, position, work.samples[static_cast<size_t>(position)]);
+    fill_sample(*work.batch, position, work.draws[static_cast<size_t>(position)]);
   }
 }
 
-void Loader::fill_sample(Batch& batch, int64_t position, int64_t sample) {
-  if (try_sample(batch, position, sample, sample)) return;
+void Loader::fill_sample(Batch& batch, int64_t position, int64_t draw) {
+  if (try_sample(batch, position, sample_of(draw), draw)) return;
   if (options_.mode == LoaderMode::evaluate) {
     batch.labels[static_cast<size_t>(position)] = kLeftOut;
     return;
   }
-  RandomStream random(options_.seed, static_cast<uint64_t>(epoch_), static_cast<uint64_t>(sample),
+  RandomStream random(options_.seed, static_cast<uint64_t>(epoch_), static_cast<uint64_t>(draw),
                       purpose::kSubstitution);
   for (int attempt = 0; attempt < kMaxSubstitutions; ++attempt) {
     const int64_t index = random.below(static_cast<uint32_t>(dataset_->size()));
-    if (try_sample(batch, position, index, sample)) return;
+    if (try_sample(batch, position, index, draw)) return;
   }
-  fail(ErrorKind::data, dataset_->describe(sample), ": no readable picture was found to take its place in ",
+  fail(ErrorKind::data, dataset_->describe(sample_of(draw)), ": no readable picture was found to take its place in ",
        kMaxSubstitutions, " tries");
 }
 
-// Puts `index` at `position` with the augmentation of `sample`, which it may stand for. Returns false if the
+// Puts `index` at `position` with the augmentation of `draw`, which it may stand for. Returns false if the
 // picture is bad and options_.bad_images says to skip it.
-bool Loader::try_sample(Batch& batch, int64_t position, int64_t index, int64_t sample) {
+bool Loader::try_sample(Batch& batch, int64_t position, int64_t index, int64_t draw) {
   const auto bytes = static_cast<size_t>(options_.height * options_.width * 3);
   try {
     const Picture picture = dataset_->read(index);
-    RandomStream random(options_.seed, static_cast<uint64_t>(epoch_), static_cast<uint64_t>(sample),
+    RandomStream random(options_.seed, static_cast<uint64_t>(epoch_), static_cast<uint64_t>(draw),
                         purpose::kAugmentation);
     transform_(picture, random, std::span(batch.images).subspan(static_cast<size_t>(position) * bytes, bytes));
   } catch (const Error& error) {
@@ -248,6 +255,11 @@ bool Loader::try_sample(Batch& batch, int64_t position, int64_t index, int64_t s
   }
   batch.labels[static_cast<size_t>(position)] = dataset_->label(index);
   batch.indices[static_cast<size_t>(position)] = index;
+  if (erases()) {
+    RandomStream random(options_.seed, static_cast<uint64_t>(epoch_), static_cast<uint64_t>(draw), purpose::kErasing);
+    const ErasedBox box = choose_erased(options_.erasing, options_.height, options_.width, random);
+    std::ranges::copy(std::array{box.top, box.left, box.bottom, box.right}, batch.erased.begin() + 4 * position);
+  }
   return true;
 }
 
@@ -278,6 +290,7 @@ void Loader::close_gaps(Batch& batch) {
   batch.images.resize(kept * bytes);
   batch.labels.resize(kept);
   batch.indices.resize(kept);
+  if (!batch.erased.empty()) batch.erased.resize(4 * kept);  // in training, where there are no gaps
 }
 
 }  // namespace engine

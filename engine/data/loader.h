@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "engine/data/dataset.h"
+#include "engine/data/mix.h"
 #include "engine/data/sampler.h"
 #include "engine/random.h"
 
@@ -26,6 +27,8 @@ struct Batch {
   std::vector<uint8_t> images;   // [count, height, width, 3]
   std::vector<int64_t> labels;   // [count]
   std::vector<int64_t> indices;  // [count]: which sample each one is
+  std::vector<int64_t> erased;   // [count, 4]: an ErasedBox each; empty without random erasing
+  ImageMix mix;                  // for normalize_images() and mixed_targets()
 };
 
 // Turns a picture into height x width x 3 bytes, decoding it if it comes as a file. Called by several threads at once;
@@ -49,7 +52,10 @@ struct LoaderOptions {
   int64_t batch_size = 32;
   int64_t height = 224;
   int64_t width = 224;
-  bool drop_last = false;        // training only
+  bool drop_last = false;  // training only
+  int64_t repeats = 1;     // training only: SamplerOptions::repeats
+  ErasingOptions erasing;  // training only, as is mix
+  MixOptions mix;
   int workers = 2;               // 0: next() does the work itself
   int64_t prefetch_batches = 3;  // finished or in work at any time: what bounds the memory
   uint64_t seed = 0;
@@ -99,20 +105,21 @@ class Loader {
   };
   struct Work {
     Batch* batch = nullptr;
-    std::span<const int64_t> samples;  // of the whole batch
-    int64_t begin = 0, end = 0;        // positions in it
+    std::span<const int64_t> draws;  // of the whole batch
+    int64_t begin = 0, end = 0;      // positions in it
     Slot* slot = nullptr;
   };
 
   void work();
   bool has_work() const;
+  bool erases() const { return options_.mode == LoaderMode::train && options_.erasing.probability > 0; }
   Work claim();
   void pause();
   void reserve(Batch& batch) const;
   void begin_batch(Batch& batch, int64_t number) const;
   void fill(const Work& work);
-  void fill_sample(Batch& batch, int64_t position, int64_t sample);
-  bool try_sample(Batch& batch, int64_t position, int64_t index, int64_t sample);
+  void fill_sample(Batch& batch, int64_t position, int64_t draw);
+  bool try_sample(Batch& batch, int64_t position, int64_t index, int64_t draw);
   void note_bad(int64_t index, const std::string& message);
   void wait_for(Slot& slot, std::unique_lock<std::mutex>& lock);
   static void close_gaps(Batch& batch);

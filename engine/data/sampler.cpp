@@ -12,6 +12,7 @@ namespace engine {
 Sampler::Sampler(const SamplerOptions& options) : options_(options) {
   check(options.batch_size > 0, "sampler: batch size ", options.batch_size, ", but 1 or more is needed");
   check(options.size > 0, "sampler: the data set is empty");
+  check(options.repeats > 0, "sampler: each sample drawn ", options.repeats, " times, but 1 or more is needed");
   check(options.ranks > 0 && options.rank >= 0 && options.rank < options.ranks, "sampler: rank ", options.rank, " of ",
         options.ranks, ", expected 0 or more and less than their number");
   check(!options.drop_last || batches_per_epoch() > 0, "sampler: batch size ", options.batch_size,
@@ -28,6 +29,11 @@ int64_t Sampler::batches_per_epoch() const {
 void Sampler::start(int64_t epoch) {
   if (options_.shuffle) {
     order_ = random_permutation(options_.size, options_.seed, static_cast<uint64_t>(epoch), purpose::kOrder);
+    if (options_.repeats > 1) {  // from the back, where what is read has not been written yet
+      for (int64_t i = options_.size - 1; i >= 0; --i) {
+        order_[static_cast<size_t>(i)] = order_[static_cast<size_t>(i / options_.repeats)] | i % options_.repeats << 32;
+      }
+    }
   } else if (order_.empty()) {
     order_.resize(static_cast<size_t>(options_.size));
     std::iota(order_.begin(), order_.end(), int64_t{0});

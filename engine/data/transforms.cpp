@@ -123,32 +123,48 @@ void check_result(const char* operation, const ImageView& image, int size, size_
 }  // namespace
 
 Augmentation choose_augmentation(const TrainTransform& transform, int width, int height, RandomStream& random) {
-  Augmentation augmentation{{0, 0, width, height}, false};
+  Augmentation augmentation{{0, 0, width, height}, false, transform.interpolation, {}};
   if (transform.crop == TrainTransform::Crop::random_resized)
     augmentation.crop = random_resized_crop(transform, width, height, random);
   if (transform.crop == TrainTransform::Crop::pad_and_crop)
     augmentation.crop = padded_crop(transform, width, height, random);
   if (transform.flip) augmentation.flip = random.next_u32() >> 31 != 0;
+  if (transform.random_interpolation)
+    augmentation.interpolation = random.next_u32() >> 31 != 0 ? Interpolation::bicubic : Interpolation::bilinear;
+  choose_ops(transform.jitter, random, augmentation.ops);
+  choose_ops(transform.policy, augmentation.interpolation, transform.size, transform.size, random, augmentation.ops);
   return augmentation;
 }
 
-void transform_image(const TrainTransform& transform, const ImageView& image, const Augmentation& augmentation,
-                     std::span<uint8_t> result) {
-  check_result("train transform", image, transform.size, result.size());
+namespace {
+
+void crop_and_flip(const TrainTransform& transform, const ImageView& image, const Augmentation& augmentation,
+                   std::span<uint8_t> result) {
   switch (transform.crop) {
     case TrainTransform::Crop::random_resized:
       // Cropped first: pixels outside the crop must not bleed into its edge.
       return resize(image.crop(augmentation.crop),
                     {.width = transform.size,
                      .height = transform.size,
-                     .interpolation = transform.interpolation,
+                     .interpolation = augmentation.interpolation,
                      .flip = augmentation.flip},
                     result);
     case TrainTransform::Crop::pad_and_crop:
       return copy_window(image, augmentation.crop, augmentation.flip, result);
     case TrainTransform::Crop::none:
-      return resize_and_crop(image, transform.size, transform.size, transform.interpolation, augmentation.flip, result);
+      return resize_and_crop(image, transform.size, transform.size, augmentation.interpolation, augmentation.flip,
+                             result);
   }
+}
+
+}  // namespace
+
+void transform_image(const TrainTransform& transform, const ImageView& image, const Augmentation& augmentation,
+                     std::span<uint8_t> result) {
+  check_result("train transform", image, transform.size, result.size());
+  crop_and_flip(transform, image, augmentation, result);
+  const Pixels pixels(result, transform.size, transform.size);
+  for (const PixelOp& op : augmentation.ops) apply(op, pixels, transform.policy.fill());
 }
 
 void transform_image(const TrainTransform& transform, const ImageView& image, RandomStream& random,

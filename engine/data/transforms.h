@@ -2,7 +2,9 @@
 // From a decoded image to the pixels that a network is given: the training and evaluation pipelines of
 // torchvision's reference recipes, as pure functions of (image, random stream).
 #include <array>
+#include <vector>
 
+#include "engine/data/augment.h"
 #include "engine/data/image.h"
 #include "engine/data/resize.h"
 #include "engine/random.h"
@@ -28,9 +30,12 @@ struct TrainTransform {
   int size = 224;    // width and height of the result
   bool flip = true;  // mirrored left to right with probability 1/2
   Interpolation interpolation = Interpolation::bilinear;
+  bool random_interpolation = false;                     // instead: bilinear or bicubic, each with probability 1/2
   std::array<double, 2> scale = {0.08, 1.0};             // random_resized: share of the area
   std::array<double, 2> ratio = {3.0 / 4.0, 4.0 / 3.0};  // random_resized: width over height
   int padding = 4;                                       // pad_and_crop: zeros on each side
+  ColourJitter jitter;                                   // what follows crop and flip: first this
+  AugmentPolicy policy;                                  // then this
 };
 
 struct EvalTransform {
@@ -43,6 +48,8 @@ struct EvalTransform {
 struct Augmentation {
   Region crop;  // in the image; with pad_and_crop it may reach beyond
   bool flip = false;
+  Interpolation interpolation = Interpolation::bilinear;
+  std::vector<PixelOp> ops;  // applied to the result one after the other
 };
 
 // Throws Error(ErrorKind::data) if pad_and_crop meets an image that is too small for it.

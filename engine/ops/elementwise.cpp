@@ -163,15 +163,4 @@ Tensor add_relu(const Tensor& a, const Tensor& b) {
   });
 }
 
-Tensor normalize_images(const Tensor& images, std::span<const float> mean, std::span<const float> std, DType dtype) {
-  check(images.shape().rank() == 4 && images.dtype() == DType::u8, "normalize_images: the images are ", images.shape(),
-        " of ", images.dtype(), ", expected [N,H,W,C] of u8");
-  const auto channels = static_cast<size_t>(images.size(3));
-  check(mean.size() == channels && std.size() == channels, "normalize_images: ", mean.size(), " means and ", std.size(),
-        " deviations given for ", channels, " channels");
-  Tensor y = make_tensor(images.shape(), dtype, images.device());
-  backend(images.device()).normalize_images(images, mean, std, y);
-  return y;
-}
-
 }  // namespace engine

@@ -32,8 +32,4 @@ Tensor mean(const Tensor& x);  // of all elements: [] f32
 // relu(a + b) in one pass: the join of a residual block (He et al. 2015, eq. 1).
 Tensor add_relu(const Tensor& a, const Tensor& b);
 
-// images [N,H,W,C] u8 -> [N,H,W,C] of `dtype`: (images/255 - mean[c]) / std[c]. mean and std have C entries.
-Tensor normalize_images(const Tensor& images, std::span<const float> mean, std::span<const float> std,
-                        DType dtype = DType::f32);
-
 }  // namespace engine

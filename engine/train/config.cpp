@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "engine/data/augment.h"
 #include "engine/error.h"
 #include "engine/text.h"
 
@@ -18,6 +19,7 @@ constexpr SettingScope kSession = SettingScope::session;
 constexpr const char* kRecipe = "Recipe";
 constexpr const char* kModel = "Model";
 constexpr const char* kData = "Data";
+constexpr const char* kAugmentation = "Augmentation";
 constexpr const char* kOptimisation = "Optimisation (times in epochs)";
 constexpr const char* kDevice = "Device";
 constexpr const char* kRanks = "Ranks";
@@ -64,6 +66,28 @@ const std::vector<Setting> kSettings = {
     {"max_bad", "--max-bad", &C::max_bad, kData, "N", "most that skip allows (0.1%, at least 10)", "", 0, 1e9},
     {"shapes_train", "--shapes-train", &C::shapes_train, kData, "N", "pictures of the built-in set", "", 10, 1e8},
     {"shapes_val", "--shapes-val", &C::shapes_val, kData, "N", "its validation pictures", "", 10, 1e8},
+
+    {"train_interpolation", "--train-interpolation", &C::train_interpolation, kAugmentation, "KIND",
+     "filter of resizing in training (as --interpolation)", "bilinear,bicubic,random"},
+    {"color_jitter", "--color-jitter", &C::color_jitter, kAugmentation, "X,X,..",
+     "range of brightness, contrast, saturation and hue; a single X is that of the first three", "", 0, 100},
+    {"auto_augment", "--auto-augment,--aa", &C::auto_augment, kAugmentation, "POLICY",
+     "ta_wide, ra, imagenet, cifar10, svhn, or timm's rand-m7-mstd0.5-inc1"},
+    {"ra_magnitude", "--ra-magnitude", &C::ra_magnitude, kAugmentation, "N", "strength of --auto-augment ra", "", 0,
+     30},
+    {"random_erase", "--random-erase,--reprob", &C::random_erase, kAugmentation, "P",
+     "probability that a box of a picture is erased", "", 0, 1},
+    {"mixup_alpha", "--mixup-alpha,--mixup", &C::mixup_alpha, kAugmentation, "X", "mixup with lambda ~ Beta(X, X)", "",
+     0, 1000},
+    {"cutmix_alpha", "--cutmix-alpha,--cutmix", &C::cutmix_alpha, kAugmentation, "X", "cutmix, likewise", "", 0, 1000},
+    {"mixup_prob", "--mixup-prob", &C::mixup_prob, kAugmentation, "P", "probability that a batch is mixed", "", 0, 1},
+    {"mixup_switch_prob", "--mixup-switch-prob", &C::mixup_switch_prob, kAugmentation, "P",
+     "probability of cutmix where both are on", "", 0, 1},
+    {"mixup_off_epoch", "--mixup-off-epoch", &C::mixup_off_epoch, kAugmentation, "E",
+     "no batch is mixed from epoch E on", "", 0, 1e6},
+    {"ra_sampler", "--ra-sampler", &C::ra_sampler, kAugmentation, "", "repeated augmentation"},
+    {"ra_reps", "--ra-reps,--aug-repeats", &C::ra_reps, kAugmentation, "N",
+     "how often an epoch draws a picture (1; 3 with --ra-sampler)", "", 1, 1000},
 
     {"epochs", "--epochs", &C::epochs, kOptimisation, "N", "to train for (90; 30 for small pictures, 6 for shapes)", "",
      1, 1e6},
@@ -258,6 +282,11 @@ void check_config(const TrainConfig& config) {
         "--nesterov needs a --momentum above 0");
   check(config.loss == "bce" || config.bce_loss || (!config.bce_sum && !config.bce_target_thresh),
         config.bce_sum ? "--bce-sum" : "--bce-target-thresh", " belongs to --loss bce; add it");
+  parse_policy(config.auto_augment, config.ra_magnitude, "--auto-augment");
+  check(
+      config.color_jitter.size() <= 4 && (config.color_jitter.size() < 4 || config.color_jitter[3] <= 0.5),
+      "--color-jitter: expected up to four numbers, for brightness, contrast, saturation and hue, the last one at most "
+      "0.5");
   check(!(config.dataset == "shapes" && !config.data_path.empty() && config.data_path != "shapes"),
         "--dataset shapes is drawn by the program and has no folder; leave out --data-path ",
         printable(config.data_path));

@@ -35,6 +35,16 @@ struct TrainConfig {
   bool no_flip = false;
   std::optional<int64_t> train_crop_size, val_resize_size, val_crop_size;
   std::string interpolation = "bilinear";
+  std::optional<std::string> train_interpolation;  // bilinear, bicubic, random
+  std::string auto_augment = "none";
+  int64_t ra_magnitude = 9;
+  std::vector<double> color_jitter;
+  double random_erase = 0;
+  double mixup_alpha = 0, cutmix_alpha = 0;
+  double mixup_prob = 1, mixup_switch_prob = 0.5;
+  int64_t mixup_off_epoch = 0;
+  bool ra_sampler = false;
+  std::optional<int64_t> ra_reps;
   int64_t cache_bytes = int64_t{1} << 30;
   std::string bad_images = "fail";  // fail, skip
   std::optional<int64_t> max_bad;

@@ -13,6 +13,9 @@ LoaderOptions loader_options(const TrainConfig& config, LoaderMode mode, int64_t
           .height = size,
           .width = size,
           .drop_last = training,  // a last batch of a few pictures would have noisy statistics
+          .repeats = *config.ra_reps,
+          .erasing = {.probability = config.random_erase},
+          .mix = mix_options(config),
           .workers = static_cast<int>(*config.workers),
           .seed = static_cast<uint64_t>(config.seed),
           .bad_images = config.bad_images == "skip" ? BadImages::skip : BadImages::fail,

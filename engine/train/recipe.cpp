@@ -78,8 +78,15 @@ Image first_picture(const Dataset& dataset, bool skip_bad) {
   }
 }
 
-Interpolation interpolation(const TrainConfig& config) {
-  return config.interpolation == "bicubic" ? Interpolation::bicubic : Interpolation::bilinear;
+Interpolation interpolation(const std::string& name) {
+  return name == "bicubic" ? Interpolation::bicubic : Interpolation::bilinear;
+}
+
+ColourJitter jitter(const TrainConfig& config) {
+  const std::vector<double>& x = config.color_jitter;
+  if (x.empty()) return {};
+  if (x.size() == 1) return {.brightness = x[0], .contrast = x[0], .saturation = x[0]};
+  return {.brightness = x[0], .contrast = x[1], .saturation = x[2], .hue = x.size() > 3 ? x[3] : 0};
 }
 
 }  // namespace
@@ -130,6 +137,8 @@ TrainConfig resolve(TrainConfig config, const DataFacts& data, const ModelFacts&
   if (config.nesterov) config.opt = "sgd_nesterov";
   if (config.bce_loss) config.loss = "bce";
   config.bce_loss = false;
+  fill(config.train_interpolation, config.interpolation);
+  fill(config.ra_reps, config.ra_sampler ? 3 : 1);
   fill(config.precision, "fp32");
   fill(config.threads, num_threads());
   fill(config.print_freq, 10);
@@ -181,13 +190,26 @@ TrainTransform train_transform(const TrainConfig& config) {
                                                : Crop::none,
           .size = static_cast<int>(*config.train_crop_size),
           .flip = !config.no_flip,
-          .interpolation = interpolation(config)};
+          .interpolation = interpolation(*config.train_interpolation),
+          .random_interpolation = *config.train_interpolation == "random",
+          .jitter = jitter(config),
+          .policy = parse_policy(config.auto_augment, config.ra_magnitude, "--auto-augment")};
 }
 
 EvalTransform eval_transform(const TrainConfig& config) {
   return {.resize = static_cast<int>(*config.val_resize_size),
           .size = static_cast<int>(*config.val_crop_size),
-          .interpolation = interpolation(config)};
+          .interpolation = interpolation(config.interpolation)};
+}
+
+// Copies of a sample stand side by side, and a picture is not to be mixed with its own copy.
+MixOptions mix_options(const TrainConfig& config) {
+  return {.mixup_alpha = config.mixup_alpha,
+          .cutmix_alpha = config.cutmix_alpha,
+          .probability = config.mixup_prob,
+          .switch_probability = config.mixup_switch_prob,
+          .end_epoch = config.mixup_off_epoch,
+          .partner = *config.ra_reps};
 }
 
 Normalization normalization(const DataFacts& data) {

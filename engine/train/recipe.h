@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/data/dataset.h"
+#include "engine/data/mix.h"
 #include "engine/data/transforms.h"
 #include "engine/optim/optimizer.h"
 #include "engine/optim/schedule.h"
@@ -46,6 +47,7 @@ Schedule make_schedule(const TrainConfig& config, int64_t steps_per_epoch);
 std::unique_ptr<Optimizer> make_optimizer(const TrainConfig& config, std::vector<NamedParameter> parameters);
 TrainTransform train_transform(const TrainConfig& config);
 EvalTransform eval_transform(const TrainConfig& config);
+MixOptions mix_options(const TrainConfig& config);
 Normalization normalization(const DataFacts& data);
 // LoaderOptions::max_bad_fraction for a set of `samples`.
 double max_bad_fraction(const TrainConfig& config, int64_t samples);

@@ -9,7 +9,7 @@
 #include "engine/data/batch_tensors.h"
 #include "engine/dist/gradient_exchange.h"
 #include "engine/error.h"
-#include "engine/ops/elementwise.h"
+#include "engine/ops/images.h"
 #include "engine/storage.h"
 
 namespace engine {
@@ -70,21 +70,29 @@ void TrainStep::prepare(const Batch& batch, bool record) {
     prepared_.shape = {.count = batch.count, .height = batch.height, .width = batch.width};
     prepared_.images = Tensor::empty({batch.count, batch.height, batch.width, 3}, {DType::u8, options_.input.device});
     prepared_.labels = Tensor::empty({batch.count}, {DType::i64, options_.input.device});
+    if (options_.mixes) prepared_.choices.mix = mix_tensor(options_.input.device);
+    if (options_.erases)
+      prepared_.choices.erased = Tensor::empty({batch.count, 4}, {DType::i64, options_.input.device});
     if (record) prepared_.batch = device.make_recording();
     if (record && updates_apart()) prepared_.update = device.make_recording();
     prepared_.versions = versions();
   }
   device.upload(prepared_.labels.raw(), batch.labels.data(), batch.labels.size() * sizeof(int64_t));
+  if (options_.mixes) device.upload(prepared_.choices.mix.raw(), &batch.mix, sizeof(batch.mix));
+  if (options_.erases)
+    device.upload(prepared_.choices.erased.raw(), batch.erased.data(), batch.erased.size() * sizeof(int64_t));
   device.upload(prepared_.images.raw(), batch.images.data(), batch.images.size());
 }
 
 void TrainStep::forward_backward(double scale) {
   const InputFormat& input = options_.input;
   prepared_.logits = prepared_.loss = {};
-  const Tensor images =
-      normalize_images(prepared_.images, input.normalization.mean, input.normalization.std, input.dtype);
+  const Tensor images = normalize_images(prepared_.images, input.normalization.mean, input.normalization.std,
+                                         input.dtype, prepared_.choices);
   const Tensor logits = model_.forward(images);
-  const Tensor loss = compute_loss(options_.loss, logits, prepared_.labels);
+  const Tensor target =
+      options_.mixes ? mixed_targets(prepared_.labels, prepared_.choices.mix, model_.num_classes) : prepared_.labels;
+  const Tensor loss = compute_loss(options_.loss, logits, target);
   if (scale == 1) {
     loss.backward();
   } else {
@@ -164,7 +172,8 @@ int64_t TrainStep::largest_batch(const Batch& tried) {
                          .height = tried.height,
                          .width = tried.width,
                          .images = std::vector<uint8_t>(static_cast<size_t>(count * tried.height * tried.width * 3)),
-                         .labels = std::vector<int64_t>(static_cast<size_t>(count))};
+                         .labels = std::vector<int64_t>(static_cast<size_t>(count)),
+                         .erased = std::vector<int64_t>(static_cast<size_t>(options_.erases ? 4 * count : 0))};
     reset_peak_memory(device);
     try {
       prepare(batch, /*record=*/false);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/data/loader.h"
+#include "engine/ops/images.h"
 #include "engine/optim/optimizer.h"
 #include "engine/train/metrics.h"
 #include "engine/train/trainable.h"
@@ -19,6 +20,7 @@ struct StepOptions {
   InputFormat input;
   int64_t grad_accum_steps = 1;
   LossOptions loss = {};
+  bool mixes = false, erases = false;    // Batch::mix and Batch::erased count
   GradientExchange* exchange = nullptr;  // of several ranks: their gradients are averaged, and their running statistics
   bool record = true;                    // false: the work of a batch speaks to the host
 };
@@ -45,6 +47,7 @@ class TrainStep {
   struct Prepared {
     Batch shape;  // of the batches; holds no pictures
     Tensor images, labels, logits, loss;
+    ImageChoices choices;
     std::unique_ptr<Recording> batch, update;  // null: the device gains nothing from them
     uint64_t versions = 0;                     // of what they read beside the batches
   };

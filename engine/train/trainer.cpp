@@ -442,6 +442,8 @@ StepOptions step_options(const TrainSetup& setup, GradientExchange* exchange, bo
   return {.input = input_format(setup.config, setup.facts, setup.device),
           .grad_accum_steps = setup.config.grad_accum_steps,
           .loss = loss_options(setup.config),
+          .mixes = mix_options(setup.config).any(),
+          .erases = setup.config.random_erase > 0,
           .exchange = exchange,
           .record = record};
 }

@@ -402,5 +402,38 @@ TEST(Sampler, KnowsTheSizeOfEachBatch) {
   EXPECT_THAT(sampler.batch(2), ElementsAre(8, 9));
 }
 
+// As torchvision's RASampler orders them: the copies of a sample side by side, the epoch no longer than without.
+TEST(Sampler, RepeatsEachSample) {
+  Sampler once({.size = 10, .batch_size = 10, .shuffle = true, .seed = 3});
+  Sampler repeated({.size = 10, .batch_size = 10, .shuffle = true, .repeats = 3, .seed = 3});
+  once.start(2);
+  repeated.start(2);
+  const std::span<const int64_t> order = once.batch(0), draws = repeated.batch(0);
+  ASSERT_EQ(draws.size(), 10u);
+  for (size_t i = 0; i < 10; ++i) {
+    EXPECT_EQ(sample_of(draws[i]), order[i / 3]);
+    EXPECT_EQ(copy_of(draws[i]), static_cast<int64_t>(i % 3));
+  }
+}
+
+TEST(Loader, GivesEachCopyOfASampleAnAugmentationOfItsOwn) {
+  const DatasetPtr dataset = uneven(60);
+  const Epoch once = run_epoch(dataset, tiny({.batch_size = 60, .seed = 4}), 1);
+  const Epoch repeated = run_epoch(dataset, tiny({.batch_size = 60, .repeats = 2, .seed = 4}), 1);
+  int differ = 0;
+  for (size_t i = 0; i < 60; i += 2) {
+    EXPECT_EQ(repeated.indices[i], once.indices[i / 2]);
+    EXPECT_EQ(repeated.indices[i + 1], once.indices[i / 2]);
+    EXPECT_EQ(repeated.images[3 * i + 1], once.images[3 * (i / 2) + 1]);  // the first copy is the one without repeats
+    differ += repeated.images[3 * i + 1] != repeated.images[3 * i + 4];
+  }
+  EXPECT_GE(differ, 28);  // of 30, where chance makes two bytes equal once in 256
+}
+
+TEST(Sampler, RefusesToDrawNothing) {
+  EXPECT_EQ(error_of(ErrorKind::usage, [] { Sampler({.size = 3, .repeats = 0}); }),
+            "sampler: each sample drawn 0 times, but 1 or more is needed");
+}
+
 }  // namespace
 }  // namespace engine

@@ -51,10 +51,42 @@ TEST(Transforms, EqualPillowOnRealPhotos) {
       EXPECT_EQ(hash(evaluated(image, {.interpolation = method})), row[column++]);
     for (const auto method : {Interpolation::bilinear, Interpolation::bicubic}) {
       Bytes result = buffer(224);
-      transform_image(TrainTransform{.interpolation = method}, image, choice, result);
+      Augmentation filtered = choice;
+      filtered.interpolation = method;
+      transform_image(TrainTransform{}, image, filtered, result);
       EXPECT_EQ(hash(result), row[column++]);
     }
   }
+}
+
+// What a policy chooses is done to the cropped picture, after crop and flip, which it does not change.
+TEST(TrainTransform, AppliesJitterAndPolicyToTheCrop) {
+  const Image image = pattern(60, 45);
+  TrainTransform plain = {.size = 32}, augmented = plain;
+  augmented.jitter = {.brightness = 0.5};
+  augmented.policy = {.kind = AugmentPolicy::Kind::random, .num_ops = 3};
+  for (uint64_t sample = 0; sample < 20; ++sample) {
+    RandomStream random = stream(sample), same = stream(sample), again = stream(sample);
+    Bytes expected = buffer(32), result = buffer(32);
+    const Augmentation choice = choose_augmentation(augmented, 60, 45, random);
+    EXPECT_EQ(choice.crop, choose_augmentation(plain, 60, 45, same).crop);
+    ASSERT_EQ(choice.ops.size(), 4u);
+    EXPECT_EQ(choice.ops[0].operation, Operation::brightness);
+    transform_image(plain, image, {choice.crop, choice.flip}, expected);
+    for (const PixelOp& op : choice.ops) apply(op, Pixels(expected, 32, 32), {});
+    transform_image(augmented, image, again, result);
+    EXPECT_EQ(result, expected);
+  }
+}
+
+TEST(TrainTransform, TakesBothFiltersInTurnOnRequest) {
+  int bicubic = 0;
+  for (uint64_t sample = 0; sample < 200; ++sample) {
+    RandomStream random = stream(sample);
+    const Augmentation choice = choose_augmentation({.random_interpolation = true}, 60, 45, random);
+    bicubic += choice.interpolation == Interpolation::bicubic;
+  }
+  EXPECT_NEAR(bicubic, 100, 30);
 }
 
 TEST(RandomResizedCrop, StaysInsideWithTheAskedAreaAndProportions) {

@@ -1,4 +1,5 @@
 // Elementwise operations, conversions and the parameter-free shortcut.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -8,6 +9,9 @@
 
 #include "engine/backend.h"
 #include "engine/error.h"
+#include "engine/ops/images.h"
+#include "kernels/images.h"
+#include "tests/engine/error_text.h"
 #include "tests/reference.h"
 
 namespace engine::testing {
@@ -209,7 +213,7 @@ TEST(NormalizeImages, ScalesEachChannel) {
   const Tensor x = Tensor::from(pixels, {2, 3, 4, 3}, test_device());
   for (const DType dtype : kFloats) {
     const Tensor y = empty_tensor(x.shape(), dtype);
-    backend(test_device()).normalize_images(x, mean, deviation, y);
+    backend(test_device()).normalize_images(x, mean, deviation, {}, y);
     Expected expected{Array(pixels.size()), Array(pixels.size()), 1};
     for (size_t i = 0; i < pixels.size(); ++i) {
       expected.value[i] = (pixels[i] / 255.0 - double{mean[i % 3]}) / double{deviation[i % 3]};
@@ -217,6 +221,48 @@ TEST(NormalizeImages, ScalesEachChannel) {
     }
     EXPECT_TRUE(close_to(array_of(y), expected, dtype, x.shape()));
   }
+}
+
+// Weights that are sums of powers of two, so that the mix is exact; kernels/images_test has all the cases.
+TEST(NormalizeImages, ErasesAndMixesWhatTheDeviceIsTold) {
+  const std::vector<uint8_t> pixels = {0, 255, 255, 0, 255, 255, 0, 0};
+  const std::vector<float> mean = {0.5f}, deviation = {0.5f};
+  const Tensor x = Tensor::from(pixels, {2, 2, 2, 1}, test_device());
+  ImageChoices choices;
+  const auto upload = [](const Tensor& to, const auto& from) {
+    backend(test_device()).upload(to.raw(), &from, sizeof(from));
+  };
+  choices.erased = Tensor::from(std::vector<int64_t>{0, 1, 2, 2, 0, 0, 0, 0}, {2, 4}, test_device());
+  EXPECT_EQ(array_of(normalize_images(x, mean, deviation, DType::f32, choices)), (Array{-1, 0, 1, 0, 1, 1, -1, -1}));
+
+  choices.mix = mix_tensor(test_device());
+  upload(choices.mix, kernels::ImageMix{.weight = 0.25f, .partner = 1});
+  EXPECT_EQ(array_of(normalize_images(x, mean, deviation, DType::f32, choices)),
+            (Array{0.5, 0.75, -0.5, -0.75, -0.5, 0.25, 0.5, -0.25}));
+  upload(choices.mix, kernels::ImageMix{.partner = 1, .top = 1, .left = 0, .bottom = 2, .right = 1});
+  for (const DType dtype : kFloats) {
+    EXPECT_EQ(array_of(normalize_images(x, mean, deviation, dtype, choices)), (Array{-1, 0, -1, 0, 1, 1, 1, -1}));
+  }
+}
+
+TEST(NormalizeImages, RefusesChoicesOfAnotherShape) {
+  const Tensor x = Tensor::zeros({2, 2, 2, 3}, {.dtype = DType::u8, .device = test_device()});
+  const std::vector<float> numbers(3, 1.0f);
+  ImageChoices choices;
+  choices.erased = Tensor::zeros({2, 2}, {.dtype = DType::i64, .device = test_device()});
+  EXPECT_THAT(error_text([&] { normalize_images(x, numbers, numbers, DType::f32, choices); }),
+              ::testing::HasSubstr("normalize_images: the erased boxes are [2,2] of i64"));
+  EXPECT_THAT(
+      error_text([&] { mixed_targets(Tensor::zeros({2}, {.dtype = DType::i64, .device = test_device()}), x, 10); }),
+      ::testing::HasSubstr("mixed_targets: the mix is [2,2,2,3] of u8"));
+}
+
+TEST(MixedTargets, ShareEachLabelWithThePartner) {
+  const Tensor labels = Tensor::from(std::vector<int64_t>{1, 0, 0}, {3}, test_device()),
+               mix = mix_tensor(test_device());
+  const kernels::ImageMix choice = {.target_weight = 0.25f, .partner = 2};
+  backend(test_device()).upload(mix.raw(), &choice, sizeof(choice));
+  EXPECT_EQ(array_of(mixed_targets(labels, mix, 2)), (Array{0.75, 0.25, 1, 0, 0.25, 0.75}));
 }
 
 struct ShortcutCase {

@@ -110,6 +110,20 @@ TEST(Resume, AfterMaxStepsGivesTheSameBits) {
   EXPECT_EQ(read_json(workspace / "parts" / "run.json").at("starts").size(), 4u);
 }
 
+// What is decided for a picture or a batch is a function of the seed and of its place in the run.
+TEST(Resume, GoesOnWithTheSameAugmentation) {
+  Workspace workspace;
+  const std::vector<std::string> augmented = {
+      "--auto-augment", "ta_wide", "--color-jitter", "0.3", "--random-erase", "0.5", "--mixup-alpha",     "0.4",
+      "--cutmix-alpha", "1",       "--mixup-prob",   "0.9", "--ra-reps",      "2",   "--mixup-off-epoch", "1"};
+  ASSERT_EQ(workspace.run_tiny("whole", augmented).exit_code, 0);
+  std::vector<std::string> part = augmented;
+  part.insert(part.end(), {"--max-steps", "3", "-j", "0"});
+  ASSERT_EQ(workspace.run_tiny("parts", part).exit_code, 0);
+  ASSERT_EQ(workspace.run(resume("parts", {"-j", "3"})).exit_code, 0);
+  expect_same_result(workspace / "parts", workspace / "whole");
+}
+
 TEST(Resume, TakesTheMeasuredAlgorithmsFromTheCheckpoint) {
   Workspace workspace;
   // Without --deterministic the algorithms are measured; the second half of the run finds them in the checkpoint, not

@@ -71,6 +71,8 @@ struct Setting {
   DType dtype = DType::f32;
   int64_t grad_accum_steps = 1;
   bool record = true;
+  MixOptions mix = {};
+  ErasingOptions erasing = {};
 };
 
 class Training {
@@ -84,13 +86,20 @@ class Training {
         sgd_(net_.parameters(), {.momentum = 0.9f, .nesterov = true, .weight_decay = 0.01f}),
         step_(model_, sgd_,
               {.input = {.device = setting.device, .dtype = setting.dtype},
-               .grad_accum_steps = setting.grad_accum_steps}),
+               .grad_accum_steps = setting.grad_accum_steps,
+               .mixes = setting.mix.any(),
+               .erases = setting.erasing.probability > 0}),
         data_(open_shapes({.train_size = kSamples, .val_size = 10}).train),
         loader_(data_,
                 [](const Picture& picture, RandomStream&, std::span<uint8_t> out) {
                   std::copy_n(picture.image.pixels.begin(), out.size(), out.begin());
                 },
-                {.batch_size = kBatch, .height = kSize, .width = kSize, .workers = 0}),
+                {.batch_size = kBatch,
+                 .height = kSize,
+                 .width = kSize,
+                 .erasing = setting.erasing,
+                 .mix = setting.mix,
+                 .workers = 0}),
         setting_(setting) {}
 
   // Batches follow one another through the epochs.
@@ -168,6 +177,27 @@ TEST(TrainStep, RecordedStepsGiveTheBitsOfSingleLaunches) {
       EXPECT_TRUE(recorded.state() == single.state());
       EXPECT_TRUE(fallbacks().empty());
     }
+}
+
+// Mixup, cutmix and neither of them in turn, and boxes of every size: what is decided for a batch is read when the step
+// happens.
+TEST(TrainStep, RecordedStepsMixAndErase) {
+  for (const int64_t accumulated : {1, 2}) {
+    const Setting setting = {.device = {DeviceType::emulated},
+                             .grad_accum_steps = accumulated,
+                             .mix = {.mixup_alpha = 1, .cutmix_alpha = 1, .probability = 0.8},
+                             .erasing = {.probability = 0.7}};
+    Setting unrecorded = setting, plain = setting;
+    unrecorded.record = false;
+    plain.mix = {};
+    Training recorded(setting), single(unrecorded), unmixed(plain);
+    for (int i = 0; i < 8; ++i) {
+      EXPECT_EQ(recorded.step(0.05).loss, single.step(0.05).loss) << "step " << i;
+      unmixed.step(0.05);
+    }
+    EXPECT_TRUE(recorded.state() == single.state());
+    EXPECT_FALSE(recorded.state() == unmixed.state());
+  }
 }
 
 TEST(TrainStep, FollowsAnOptimiserThatWasLoaded) {
