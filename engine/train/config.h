@@ -53,9 +53,13 @@ struct TrainConfig {
   // Optimisation. Rates and times as in torchvision's references: epochs, not steps.
   std::optional<int64_t> epochs;
   std::optional<int64_t> max_steps;
-  std::string opt = "sgd";  // sgd, sgd_nesterov
+  std::string opt = "sgd";  // sgd, sgd_nesterov, adamw, lars, lamb
   double momentum = 0.9;
   bool nesterov = false;
+  double beta1 = 0.9, beta2 = 0.999;
+  std::optional<double> opt_eps;
+  double trust_coefficient = 0.001;
+  std::optional<double> clip_grad_norm;  // 0: no clipping
   std::optional<double> lr;
   std::optional<double> lr_base;
   double lr_base_size = 256;

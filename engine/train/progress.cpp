@@ -57,9 +57,10 @@ std::string rate_text(double per_second) {
 
 std::string progress_line(const Progress& p) {
   return fmt::format(
-      "epoch {}/{}  step {}/{}  loss {:.4f}  acc1 {:.2f}  lr {:.3g}  {} img/s  data {:.0f}%  bound={}  ETA {}", p.epoch,
-      p.epochs, p.step, p.total_steps, p.loss, p.acc1, p.lr, rate_text(p.img_per_s), 100 * p.data_wait,
-      bound_by(p.data_wait), duration_text(p.seconds_left));
+      "epoch {}/{}  step {}/{}  loss {:.4f}  acc1 {:.2f}  grad {:.3g}  z {:.1f} {:.1f}  lr {:.3g}  {} img/s  data "
+      "{:.0f}%  bound={}  ETA {}",
+      p.epoch, p.epochs, p.step, p.total_steps, p.loss, p.acc1, p.grad_norm, p.loss_z, p.norm_z, p.lr,
+      rate_text(p.img_per_s), 100 * p.data_wait, bound_by(p.data_wait), duration_text(p.seconds_left));
 }
 
 std::string progress_bar(const Progress& p, int columns) {

@@ -10,7 +10,9 @@ struct Progress {
   int64_t step = 0, total_steps = 1;
   int64_t step_in_epoch = 0, steps_per_epoch = 1;
   double loss = 0;
-  double acc1 = 0;  // percent
+  double acc1 = 0;                // percent
+  double grad_norm = 0;           // of the last step
+  double loss_z = 0, norm_z = 0;  // the most unusual step (engine/train/unusual.h)
   double lr = 0;
   double img_per_s = 0;
   double data_wait = 0;  // share of the time, 0 to 1
@@ -21,7 +23,8 @@ struct Progress {
 inline constexpr double kDataBound = 0.1;
 const char* bound_by(double data_wait);  // "data" or "compute"
 
-// "epoch 1/10  step 50/1560  loss 1.9021  acc1 30.12  lr 0.0412  981 img/s  data 1%  bound=compute  ETA 2:41"
+// "epoch 1/10  step 50/1560  loss 1.9021  acc1 30.12  grad 1.83  z 0.4 1.1  lr 0.0412  981 img/s  data 1% bound=compute
+// ETA 2:41"
 std::string progress_line(const Progress& progress);
 
 // The same for a terminal of that many columns, with a bar of the epoch; what does not fit is left out from the right.

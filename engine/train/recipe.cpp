@@ -7,6 +7,8 @@
 
 #include "engine/device.h"
 #include "engine/error.h"
+#include "engine/optim/adamw.h"
+#include "engine/optim/layerwise.h"
 #include "engine/optim/sgd.h"
 
 namespace engine {
@@ -22,6 +24,19 @@ struct Defaults {
 };
 constexpr Defaults kPhotographs = {32, 90, 0.1, 1e-4, "steplr"};
 constexpr Defaults kSmallPictures = {128, 30, 0.25, 5e-4, "onecycle"};
+// What differs between optimisers: AdamW as PyTorch's, LAMB as "ResNet strikes back" (Wightman et al. 2021) trains its
+// A2 and timm clips it, LARS as timm's.
+struct OptimizerDefaults {
+  double lr, weight_decay, eps, clip_grad_norm;
+  bool layerwise;  // no decay of norms and biases
+};
+OptimizerDefaults optimizer_defaults(const std::string& opt, const Defaults& data) {
+  if (opt == "adamw") return {1e-3, 0.01, 1e-8, 0, false};
+  if (opt == "lamb") return {5e-3, 0.02, 1e-6, 1, true};
+  if (opt == "lars") return {1, data.weight_decay, 1e-8, 0, true};
+  return {data.lr, data.weight_decay, 1e-8, 0, false};
+}
+
 constexpr int64_t kShapesEpochs = 6;  // resnet20 comes to 98%
 
 constexpr double kResizePerCrop = 256.0 / 224.0;
@@ -127,14 +142,17 @@ TrainConfig resolve(TrainConfig config, const DataFacts& data, const ModelFacts&
     config.lr = *config.lr_base * static_cast<double>(global_batch(config)) / config.lr_base_size;
     config.lr_base.reset();
   }
-  fill(config.lr, defaults.lr);
-  fill(config.lr_warmup_epochs, 0.0);
-  fill(config.weight_decay, defaults.weight_decay);
-  fill(config.norm_weight_decay, *config.weight_decay);
-  fill(config.bias_weight_decay, *config.weight_decay);
-  fill(config.label_smoothing, 0.0);
   if (config.opt == "sgd_nesterov") config.nesterov = true;
-  if (config.nesterov) config.opt = "sgd_nesterov";
+  if (config.nesterov && config.opt == "sgd") config.opt = "sgd_nesterov";
+  const OptimizerDefaults of_optimizer = optimizer_defaults(config.opt, defaults);
+  fill(config.lr, of_optimizer.lr);
+  fill(config.lr_warmup_epochs, 0.0);
+  fill(config.weight_decay, of_optimizer.weight_decay);
+  fill(config.norm_weight_decay, of_optimizer.layerwise ? 0 : *config.weight_decay);
+  fill(config.bias_weight_decay, of_optimizer.layerwise ? 0 : *config.weight_decay);
+  fill(config.opt_eps, of_optimizer.eps);
+  fill(config.clip_grad_norm, of_optimizer.clip_grad_norm);
+  fill(config.label_smoothing, 0.0);
   if (config.bce_loss) config.loss = "bce";
   config.bce_loss = false;
   fill(config.train_interpolation, config.interpolation);
@@ -174,13 +192,30 @@ Schedule make_schedule(const TrainConfig& config, int64_t steps_per_epoch) {
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const TrainConfig& config, std::vector<NamedParameter> parameters) {
+  // The members that all options have.
+  const auto of_all = [&](auto options) {
+    options.lr = static_cast<float>(*config.lr);
+    options.weight_decay = static_cast<float>(*config.weight_decay);
+    options.norm_weight_decay = static_cast<float>(*config.norm_weight_decay);
+    options.bias_weight_decay = static_cast<float>(*config.bias_weight_decay);
+    return options;
+  };
+  const auto momentum = static_cast<float>(config.momentum), eps = static_cast<float>(*config.opt_eps);
+  const auto beta1 = static_cast<float>(config.beta1), beta2 = static_cast<float>(config.beta2);
+  if (config.opt == "adamw")
+    return std::make_unique<AdamW>(std::move(parameters),
+                                   of_all(AdamWOptions{.beta1 = beta1, .beta2 = beta2, .eps = eps}));
+  if (config.opt == "lamb")
+    return std::make_unique<Lamb>(std::move(parameters),
+                                  of_all(LambOptions{.beta1 = beta1, .beta2 = beta2, .eps = eps}));
+  if (config.opt == "lars")
+    return std::make_unique<Lars>(std::move(parameters),
+                                  of_all(LarsOptions{.momentum = momentum,
+                                                     .nesterov = config.nesterov,
+                                                     .trust = static_cast<float>(config.trust_coefficient),
+                                                     .eps = eps}));
   return std::make_unique<Sgd>(std::move(parameters),
-                               SgdOptions{.lr = static_cast<float>(*config.lr),
-                                          .momentum = static_cast<float>(config.momentum),
-                                          .nesterov = config.nesterov,
-                                          .weight_decay = static_cast<float>(*config.weight_decay),
-                                          .norm_weight_decay = static_cast<float>(*config.norm_weight_decay),
-                                          .bias_weight_decay = static_cast<float>(*config.bias_weight_decay)});
+                               of_all(SgdOptions{.momentum = momentum, .nesterov = config.nesterov}));
 }
 
 TrainTransform train_transform(const TrainConfig& config) {

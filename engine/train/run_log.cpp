@@ -68,6 +68,9 @@ void RunLog::train(const Progress& p, const IntervalTimes& times) {
                      {"epoch", p.epoch},
                      {"loss", p.loss},
                      {"acc1", p.acc1},
+                     {"grad_norm", p.grad_norm},
+                     {"loss_z", p.loss_z},
+                     {"grad_norm_z", p.norm_z},
                      {"lr", p.lr},
                      {"img_per_s", static_cast<double>(times.images) / times.seconds},
                      {"data_wait", times.wait_seconds / times.seconds},
@@ -76,6 +79,9 @@ void RunLog::train(const Progress& p, const IntervalTimes& times) {
   append(json.dump());
   events_.scalar("train/loss", p.step, p.loss);
   events_.scalar("train/acc1", p.step, p.acc1);
+  events_.scalar("train/grad_norm", p.step, p.grad_norm);
+  events_.scalar("train/grad_norm_z", p.step, p.norm_z);
+  events_.scalar("train/loss_z", p.step, p.loss_z);
   events_.scalar("lr", p.step, p.lr);
   events_.scalar("perf/img_per_s", p.step, static_cast<double>(times.images) / times.seconds);
   events_.scalar("perf/data_wait", p.step, times.wait_seconds / times.seconds);

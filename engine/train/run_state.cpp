@@ -25,6 +25,17 @@ Json to_json(const MetricSums& sums) {
   return {{"loss", sums.loss}, {"correct", sums.correct}, {"correct5", sums.correct5}, {"count", sums.count}};
 }
 
+Json to_json(const ZScore& score) {
+  return {{"mean", score.mean}, {"variance", score.variance}, {"count", score.count}};
+}
+Json to_json(const UnusualSteps& unusual) {
+  return {{"loss", to_json(unusual.loss)},
+          {"grad_norm", to_json(unusual.grad_norm)},
+          {"last_norm", unusual.last_norm},
+          {"loss_z", unusual.loss_z},
+          {"norm_z", unusual.norm_z}};
+}
+
 // JSON has no NaN: what is not finite is written as null.
 double to_double(const Json& json) {
   return json.is_null() ? std::numeric_limits<double>::quiet_NaN() : json.get<double>();
@@ -35,6 +46,19 @@ MetricSums to_sums(const Json& json) {
           .correct = json.at("correct").get<int64_t>(),
           .correct5 = json.at("correct5").get<int64_t>(),
           .count = json.at("count").get<int64_t>()};
+}
+
+ZScore to_score(const Json& json) {
+  return {.mean = json.at("mean").get<double>(),
+          .variance = json.at("variance").get<double>(),
+          .count = json.at("count").get<int64_t>()};
+}
+UnusualSteps to_unusual(const Json& json) {
+  return {.loss = to_score(json.at("loss")),
+          .grad_norm = to_score(json.at("grad_norm")),
+          .last_norm = to_double(json.at("last_norm")),
+          .loss_z = json.at("loss_z").get<double>(),
+          .norm_z = json.at("norm_z").get<double>()};
 }
 
 Json to_json(const std::optional<ValidationResult>& result) {
@@ -67,6 +91,7 @@ RunState to_state(const Json& json) {
           .step_in_epoch = json.at("step_in_epoch").get<int64_t>(),
           .interval = to_sums(json.at("interval")),
           .epoch_sums = to_sums(json.at("epoch_sums")),
+          .unusual = json.contains("unusual") ? to_unusual(json.at("unusual")) : UnusualSteps{},
           .best = to_validation(json.at("best")),
           .last = to_validation(json.at("last")),
           .seconds = json.at("seconds").get<double>(),
@@ -120,6 +145,7 @@ std::string saved_state_json(const SavedState& saved) {
                      {"step_in_epoch", state.step_in_epoch},
                      {"interval", to_json(state.interval)},
                      {"epoch_sums", to_json(state.epoch_sums)},
+                     {"unusual", to_json(state.unusual)},
                      {"best", to_json(state.best)},
                      {"last", to_json(state.last)},
                      {"seconds", state.seconds},

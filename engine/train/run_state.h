@@ -11,6 +11,7 @@
 #include "engine/data/dataset.h"
 #include "engine/train/config.h"
 #include "engine/train/metrics.h"
+#include "engine/train/unusual.h"
 
 namespace engine {
 
@@ -29,6 +30,7 @@ struct RunState {
   int64_t step_in_epoch = 0;                   // of the epoch in progress; all of them: its validation is still to come
   MetricSums interval;                         // since the last line of metrics
   MetricSums epoch_sums;                       // since the epoch began
+  UnusualSteps unusual;                        // spikes of loss and gradient
   std::optional<ValidationResult> best, last;  // validations at the ends of epochs
   double seconds = 0;                          // of all processes of the run together
   double train_seconds = 0;                    // spent in steps, those that were the first of a process apart

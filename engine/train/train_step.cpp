@@ -49,7 +49,9 @@ TrainStep::TrainStep(const TrainableModel& model, Optimizer& optimizer, const St
       options_(options),
       parameters_(model.module->parameters()),
       lr_(Tensor::empty({}, {DType::f32, options.input.device})),
-      found_(Tensor::empty({}, {DType::i64, options.input.device})) {
+      grad_scale_(Tensor::empty({}, {DType::f32, options.input.device})),
+      found_(Tensor::empty({}, {DType::i64, options.input.device})),
+      grad_norm_(Tensor::empty({}, {DType::f32, options.input.device})) {
   for (NamedTensor& tensor : model.module->state()) {
     const bool trained = std::any_of(parameters_.begin(), parameters_.end(),
                                      [&](const NamedParameter& p) { return p.name == tensor.name; });
@@ -112,9 +114,13 @@ void TrainStep::update() {
     gradients.push_back(parameters_[i].tensor.grad());
     checked_.push_back(i);
   }
-  if (!updates_apart()) gradients.push_back(prepared_.loss);  // otherwise the host has looked at each
-  device.find_non_finite(gradients, found_);
-  optimizer_.step({.lr = lr_, .found = found_});
+  device.check_gradients({.gradients = gradients,
+                          .loss = updates_apart() ? Tensor{} : prepared_.loss,  // the host has looked at each
+                          .max_norm = options_.max_grad_norm,
+                          .found = found_,
+                          .norm = grad_norm_,
+                          .grad_scale = grad_scale_});
+  optimizer_.step({.lr = lr_, .grad_scale = grad_scale_, .found = found_});
   if (!prepared_.update) return;
   // The recorded batches add to the same memory. -0, because -0 + g is g to the last bit, which +0 is not for g = -0.
   for (size_t i = 0; i < gradients.size(); ++i) {

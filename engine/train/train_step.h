@@ -21,6 +21,7 @@ struct StepOptions {
   int64_t grad_accum_steps = 1;
   LossOptions loss = {};
   bool mixes = false, erases = false;    // Batch::mix and Batch::erased count
+  float max_grad_norm = 0;               // longer gradients are shortened to it; 0: none is
   GradientExchange* exchange = nullptr;  // of several ranks: their gradients are averaged, and their running statistics
   bool record = true;                    // false: the work of a batch speaks to the host
 };
@@ -41,6 +42,8 @@ class TrainStep {
   // loss or gradient is not finite, naming the step, the samples or the parameter.
   // Error(memory) names the largest batch that would fit, if that could be found out.
   MetricSums run(Loader& loader, const Dataset& dataset, Batch& batch, int64_t step, double lr);
+  // The norm of the gradients of that step, all parameters together, before it was clipped.
+  double grad_norm() const { return grad_norm_.item(); }
 
  private:
   // What batches of one size need, at addresses that stay.
@@ -72,7 +75,8 @@ class TrainStep {
   std::vector<NamedParameter> parameters_;
   std::vector<NamedTensor> buffers_;
   Prepared prepared_;
-  Tensor lr_, found_;            // on the device: what update() reads, and whether the gradients are finite
+  // On the device: what update() reads, and what it says of the gradients.
+  Tensor lr_, grad_scale_, found_, grad_norm_;
   std::vector<size_t> checked_;  // the parameters whose gradients update() has looked at
 };
 

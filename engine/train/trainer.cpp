@@ -159,11 +159,12 @@ void Trainer::announce() {
                             c.weights.empty() ? "" : ", from " + printable(c.weights)));
   line("data", fmt::format("{}; {} worker{}", setup_.data.summary, *c.workers, *c.workers == 1 ? "" : "s"));
   line("train",
-       fmt::format("{} epoch{} of {} steps, {} in all; global batch {}{}; {} lr {:g}, weight decay {:g}, seed {}",
+       fmt::format("{} epoch{} of {} steps, {} in all; global batch {}{}; {}, {} lr {:g}, weight decay {:g}{}, seed {}",
                    epochs_, epochs_ == 1 ? "" : "s", with_thousands(steps_per_epoch_),
                    with_thousands(schedule_.total_steps), global_batch(c),
-                   c.grad_accum_steps > 1 ? fmt::format(" ({} x {})", *c.batch_size, c.grad_accum_steps) : "",
-                   *c.lr_scheduler, *c.lr, *c.weight_decay, c.seed));
+                   c.grad_accum_steps > 1 ? fmt::format(" ({} x {})", *c.batch_size, c.grad_accum_steps) : "", c.opt,
+                   *c.lr_scheduler, *c.lr, *c.weight_decay,
+                   *c.clip_grad_norm > 0 ? fmt::format(", gradient clipped to {:g}", *c.clip_grad_norm) : "", c.seed));
   if (setup_.ranks != nullptr)
     line("ranks", fmt::format("{}, {} pictures a step on each{}", setup_.ranks->description(),
                               *c.batch_size * c.grad_accum_steps, c.sync_bn ? ", batch norms of all together" : ""));
@@ -208,6 +209,9 @@ Progress Trainer::progress() const {
           .steps_per_epoch = steps_per_epoch_,
           .loss = state_.interval.count > 0 ? state_.interval.mean_loss() : 0,
           .acc1 = state_.interval.count > 0 ? state_.interval.acc1() : 0,
+          .grad_norm = state_.unusual.last_norm,
+          .loss_z = state_.unusual.loss_z,
+          .norm_z = state_.unusual.norm_z,
           .lr = schedule_.at(state_.step - 1),
           .img_per_s = seconds > 0 ? static_cast<double>(interval_.images) / seconds : 0,
           .data_wait = seconds > 0 ? interval_.wait_seconds / seconds : 0,
@@ -225,6 +229,7 @@ void Trainer::one_step() {
   ++state_.step_in_epoch;
   state_.interval.add(sums);
   state_.epoch_sums.add(sums);
+  state_.unusual.add(sums.mean_loss(), train_step_.grad_norm());
   const double seconds = seconds_since(start);
   interval_.seconds += seconds;
   interval_.wait_seconds += train_loader_.wait_seconds() - waited;
@@ -237,6 +242,7 @@ void Trainer::one_step() {
   if (state_.step % *setup_.config.print_freq == 0) {
     if (log_) log_->train(now, interval_);
     state_.interval = {};
+    state_.unusual.start_line();
     interval_ = {};
   }
   if (log_) log_->step(now);
@@ -444,6 +450,7 @@ StepOptions step_options(const TrainSetup& setup, GradientExchange* exchange, bo
           .loss = loss_options(setup.config),
           .mixes = mix_options(setup.config).any(),
           .erases = setup.config.random_erase > 0,
+          .max_grad_norm = static_cast<float>(*setup.config.clip_grad_norm),
           .exchange = exchange,
           .record = record};
 }

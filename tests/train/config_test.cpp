@@ -171,13 +171,17 @@ TEST(Progress, SaysWhatBoundsTheStep) {
                           .steps_per_epoch = 156,
                           .loss = 1.25,
                           .acc1 = 50,
+                          .grad_norm = 1.8349,
+                          .loss_z = 0.44,
+                          .norm_z = 6.25,
                           .lr = 0.1,
                           .img_per_s = 1050,
                           .data_wait = 0.4,
                           .seconds_left = 3725};
-  EXPECT_EQ(
-      progress_line(progress),
-      "epoch 2/10  step 250/1560  loss 1.2500  acc1 50.00  lr 0.1  1,050 img/s  data 40%  bound=data  ETA 1:02:05");
+  EXPECT_EQ(progress_line(progress),
+            "epoch 2/10  step 250/1560  loss 1.2500  acc1 50.00  grad 1.83  z 0.4 6.2  lr 0.1  1,050 img/s  data 40%  "
+            "bound=data  "
+            "ETA 1:02:05");
   EXPECT_EQ(progress_bar(progress, 60), "epoch 2/10 [============>       ]  60%  ETA 1:02:05");
   EXPECT_STREQ(bound_by(0.05), "compute");
 }

@@ -57,6 +57,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{{"--num-classes", "1"}, "--num-classes: 1 is out of range, expected 2 to"},
         Refusal{{"--lr-milestones", "60,30"}, "--lr-milestones: 60,30 is not in ascending order"},
         Refusal{{"--momentum", "0", "--nesterov"}, "--nesterov needs a --momentum above 0"},
+        Refusal{{"--opt", "adamw", "--nesterov"}, "--nesterov is a form of sgd and lars, not of adamw"},
         Refusal{{"--val-split", "1.5"}, "--val-split: 1.5 is neither a fraction below 1 nor a whole number"},
         Refusal{{"--amp", "--precision", "fp32"}, "--amp stands for --precision bf16"},
         Refusal{{"--test-only"}, "--test-only needs something to test"},
@@ -96,7 +97,7 @@ TEST(Command, SaysWhyThereIsNoGpu) {
 TEST(Command, IsDocumentedFlagByFlag) {
   Workspace workspace;
   const std::string tables = workspace.run({"--list-flags"}).out;
-  EXPECT_THAT(tables, HasSubstr("| `--momentum` | X | 0.9 | of SGD |"));
+  EXPECT_THAT(tables, HasSubstr("| `--momentum` | X | 0.9 | of SGD and LARS |"));
   EXPECT_NE(read_text(ENGINE_SOURCE_DIR "/docs/training.md").find(tables), std::string::npos)
       << "docs/training.md lacks these tables; tools/document_flags writes them:\n"
       << tables;

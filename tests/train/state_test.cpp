@@ -21,6 +21,7 @@ SavedState example() {
                  .step_in_epoch = 7,
                  .interval = {.loss = 0.1 + 0.2, .correct = 5, .correct5 = 6, .count = 10},
                  .epoch_sums = {.loss = 1.0 / 3, .correct = 1, .correct5 = 2, .count = 3},
+                 .unusual = {.loss = {.mean = 0.1, .variance = 1.0 / 3, .count = 9}, .last_norm = 0.7, .norm_z = 0.3},
                  .best = ValidationResult{.step = 100, .epoch = 3, .loss = 0.7, .acc1 = 200.0 / 3},
                  .last = std::nullopt,
                  .seconds = 1.5,
@@ -38,6 +39,8 @@ TEST(RunState, SurvivesTheWayThroughJsonBitByBit) {
   const SavedState back = parse_saved_state(json, "state.json");
   EXPECT_EQ(saved_state_json(back), json);
   EXPECT_EQ(back.state.interval.loss, 0.1 + 0.2);
+  EXPECT_EQ(back.state.unusual.loss.variance, 1.0 / 3);
+  EXPECT_EQ(back.state.unusual.last_norm, 0.7);
   EXPECT_EQ(back.state.best->acc1, 200.0 / 3);
   EXPECT_FALSE(back.state.last);
   EXPECT_EQ(back.identity, example().identity);

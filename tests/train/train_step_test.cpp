@@ -22,6 +22,8 @@
 #include "engine/ops/elementwise.h"
 #include "engine/ops/linear.h"
 #include "engine/ops/pool.h"
+#include "engine/optim/adamw.h"
+#include "engine/optim/layerwise.h"
 #include "engine/optim/sgd.h"
 
 namespace engine::testing {
@@ -73,7 +75,17 @@ struct Setting {
   bool record = true;
   MixOptions mix = {};
   ErasingOptions erasing = {};
+  std::string optimizer = "sgd";
+  float max_grad_norm = 0;
 };
+
+std::unique_ptr<Optimizer> make_optimizer(const std::string& name, std::vector<NamedParameter> parameters) {
+  if (name == "adamw") return std::make_unique<AdamW>(std::move(parameters), AdamWOptions{});
+  if (name == "lars") return std::make_unique<Lars>(std::move(parameters), LarsOptions{.weight_decay = 0.01f});
+  if (name == "lamb") return std::make_unique<Lamb>(std::move(parameters), LambOptions{});
+  return std::make_unique<Sgd>(std::move(parameters),
+                               SgdOptions{.momentum = 0.9f, .nesterov = true, .weight_decay = 0.01f});
+}
 
 class Training {
  public:
@@ -83,12 +95,13 @@ class Training {
                .module = &net_,
                .forward = [this](const Tensor& images) { return net_(images); },
                .num_classes = 10},
-        sgd_(net_.parameters(), {.momentum = 0.9f, .nesterov = true, .weight_decay = 0.01f}),
-        step_(model_, sgd_,
+        optimizer_(make_optimizer(setting.optimizer, net_.parameters())),
+        step_(model_, *optimizer_,
               {.input = {.device = setting.device, .dtype = setting.dtype},
                .grad_accum_steps = setting.grad_accum_steps,
                .mixes = setting.mix.any(),
-               .erases = setting.erasing.probability > 0}),
+               .erases = setting.erasing.probability > 0,
+               .max_grad_norm = setting.max_grad_norm}),
         data_(open_shapes({.train_size = kSamples, .val_size = 10}).train),
         loader_(data_,
                 [](const Picture& picture, RandomStream&, std::span<uint8_t> out) {
@@ -120,8 +133,8 @@ class Training {
     std::vector<std::pair<std::string, std::vector<float>>> result;
     for (const NamedTensor& tensor : net_.state())
       result.emplace_back(tensor.name, tensor.tensor.to(DType::f32).to_vector<float>());
-    for (const NamedTensor& tensor : sgd_.state())
-      result.emplace_back("momentum of " + tensor.name, tensor.tensor.to_vector<float>());
+    for (const NamedTensor& tensor : optimizer_->state())
+      result.emplace_back("state " + tensor.name, tensor.tensor.to(DType::f32).to_vector<float>());
     return result;
   }
   std::vector<std::pair<std::string, std::vector<float>>> trained() {
@@ -133,12 +146,13 @@ class Training {
   }
 
   Net& net() { return net_; }
-  Sgd& sgd() { return sgd_; }
+  Optimizer& optimizer() { return *optimizer_; }
+  double grad_norm() const { return step_.grad_norm(); }
 
  private:
   Net net_;
   TrainableModel model_;
-  Sgd sgd_;
+  std::unique_ptr<Optimizer> optimizer_;
   TrainStep step_;
   DatasetPtr data_;
   Loader loader_;
@@ -200,12 +214,52 @@ TEST(TrainStep, RecordedStepsMixAndErase) {
   }
 }
 
+// What changes from step to step (the number of the step, the factor that clips) lies in the device's memory.
+TEST(TrainStep, RecordsEveryOptimiser) {
+  for (const char* optimizer : {"sgd", "adamw", "lars", "lamb"})
+    for (const int64_t accumulated : {1, 2}) {
+      SCOPED_TRACE(std::string(optimizer) + ", " + std::to_string(accumulated) + " batches a step");
+      clear_fallbacks();
+      const Setting setting = {.device = {DeviceType::emulated},
+                               .grad_accum_steps = accumulated,
+                               .optimizer = optimizer,
+                               .max_grad_norm = 0.5f};
+      Setting launched = setting;
+      launched.record = false;
+      Training recorded(setting), single(launched);
+      for (int i = 0; i < 6; ++i) {
+        EXPECT_EQ(recorded.step(0.01 * (i + 1)).loss, single.step(0.01 * (i + 1)).loss) << "step " << i;
+        EXPECT_EQ(recorded.grad_norm(), single.grad_norm()) << "step " << i;
+      }
+      EXPECT_TRUE(recorded.state() == single.state());
+      EXPECT_TRUE(fallbacks().empty());
+    }
+}
+
+TEST(TrainStep, ClipsTheGradient) {
+  for (const DeviceType type : {DeviceType::cpu, DeviceType::emulated}) {
+    Training whole({.device = {type}}), clipped({.device = {type}, .max_grad_norm = 0x1p-10f});
+    const auto before = whole.net().parameters()[0].tensor.to_vector<float>();
+    whole.step(0.1), clipped.step(0.1);
+    EXPECT_GT(whole.grad_norm(), 0.1);
+    EXPECT_EQ(clipped.grad_norm(), whole.grad_norm()) << "as it was before it was clipped";
+    double moved = 0, clipped_moved = 0;
+    const auto of_whole = whole.net().parameters()[0].tensor.to_vector<float>();
+    const auto of_clipped = clipped.net().parameters()[0].tensor.to_vector<float>();
+    for (size_t i = 0; i < before.size(); ++i) {
+      moved += std::abs(double{of_whole[i]} - double{before[i]});
+      clipped_moved += std::abs(double{of_clipped[i]} - double{before[i]});
+    }
+    EXPECT_LT(clipped_moved, moved);
+  }
+}
+
 TEST(TrainStep, FollowsAnOptimiserThatWasLoaded) {
   const Device device = {DeviceType::emulated};
   Training recorded({.device = device}), single({.device = device, .record = false});
   for (Training* training : {&recorded, &single}) {
     for (int i = 0; i < 6; ++i) training->step(0.1);
-    training->sgd().load_state({});
+    training->optimizer().load_state({});
     for (int i = 0; i < 6; ++i) training->step(0.1);
   }
   EXPECT_TRUE(recorded.state() == single.state());
@@ -241,7 +295,7 @@ TEST_P(Diverging, InTheFirstStepLeavesNoTrace) {
   set(training_.net().factor, std::numeric_limits<float>::quiet_NaN());
   EXPECT_THAT(diverged_text(training_), HasSubstr("the gradient of conv.weight is not finite in step 0"));
   EXPECT_EQ(training_.net().parameters()[0].tensor.to_vector<float>(), weights);
-  for (const NamedTensor& momentum : training_.sgd().state())
+  for (const NamedTensor& momentum : training_.optimizer().state())
     EXPECT_THAT(momentum.tensor.to_vector<float>(), ::testing::Each(0.0f)) << momentum.name;
 }
 
