@@ -14,6 +14,7 @@ namespace engine {
 namespace {
 
 thread_local bool recording = true;
+thread_local std::function<void(const Tensor&)> gradient_added;
 std::atomic<uint64_t> nodes_created{0};
 std::atomic<int64_t> nodes_alive{0};
 
@@ -57,6 +58,7 @@ void accumulate_leaf(Tensor& grad, Tensor addend) {
   addend = in_layout(addend, Layout::nhwc);
   if (!grad.defined() && !addend.unique()) addend = addend.clone();
   accumulate(grad, std::move(addend));
+  if (gradient_added) gradient_added(grad);
 }
 
 }  // namespace
@@ -68,6 +70,14 @@ bool grad_enabled() {
 NoGrad::NoGrad() : previous_(std::exchange(recording, false)) {}
 NoGrad::~NoGrad() {
   recording = previous_;
+}
+
+GradientHook::GradientHook(std::function<void(const Tensor&)> added) {
+  check(!gradient_added, "GradientHook: there is one in this thread already");
+  gradient_added = std::move(added);
+}
+GradientHook::~GradientHook() {
+  gradient_added = nullptr;
 }
 
 bool needs_grad(const Tensors& inputs) {

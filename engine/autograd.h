@@ -47,6 +47,16 @@ class NoGrad {
   bool previous_;
 };
 
+// While it lives, `added` is called with the gradient of each leaf that a backward pass of this thread has added to,
+// right after that. One at a time.
+class GradientHook {
+ public:
+  explicit GradientHook(std::function<void(const Tensor& gradient)> added);
+  ~GradientHook();
+  GradientHook(const GradientHook&) = delete;
+  GradientHook& operator=(const GradientHook&) = delete;
+};
+
 // How many nodes exist, of this and every other tape: for tests and tools.
 int64_t live_nodes();
 

@@ -116,6 +116,11 @@ void Backend::find_non_finite(std::span<const Tensor> tensors, const Tensor& fou
   upload(found.raw(), &left, sizeof(left));
 }
 
+std::unique_ptr<DeviceRanks> Backend::join_ranks(Communicator&, std::string* reason) {
+  *reason = "this device has no library that joins it with others";
+  return nullptr;
+}
+
 void Backend::conv_batch_norm_forward(const Conv2dShape& shape, const Tensor& x, const Tensor& w,
                                       const BatchNormForward& args) {
   conv_forward(shape, x, w, {}, args.x);

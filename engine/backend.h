@@ -29,6 +29,8 @@ using kernels::OptimizerKind;
 using kernels::OptimizerRule;
 struct ImageChoices;  // engine/ops/images.h
 
+class Communicator;
+
 struct PoolShape {  // x [N,H,W,C] -> y [N,P,Q,C], square window and stride, symmetric padding
   int64_t window = 1, stride = 1, padding = 0;
 };
@@ -137,6 +139,19 @@ class Timeline {
   virtual std::vector<double> finish() = 0;
 };
 
+// The devices of several ranks, joined by a library of their own. Every call is one of all ranks, in the same order.
+class DeviceRanks {
+ public:
+  virtual ~DeviceRanks() = default;
+  virtual int size() const = 0;
+  // Each tensor (f32, row-major) = its sum over the ranks, the same bits on all. Begins behind what the device was told
+  // so far and goes on beside what it is told from now on, until wait(). May be recorded.
+  virtual void sum(std::span<const Tensor> tensors) = 0;
+  virtual void wait() = 0;  // what the device is told from now on waits for the sums
+  // all [size*count] = `mine` of every rank, in the order of the device's work. May be recorded.
+  virtual void all_gather(const float* mine, float* all, size_t count) = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -235,6 +250,10 @@ class Backend {
   virtual void find_non_finite(std::span<const Tensor> tensors, const Tensor& found);
   // The same of gradients and loss, with the norm of the gradients in the same pass.
   virtual void check_gradients(const GradientCheck& check) = 0;
+
+  // --- several ranks ---
+  // Null, on all ranks, if the devices of some cannot be joined: `reason` then says why, and the host has to carry.
+  virtual std::unique_ptr<DeviceRanks> join_ranks(Communicator& ranks, std::string* reason);
 
   // --- recorded work ---
   virtual std::unique_ptr<Recording> make_recording() { return nullptr; }  // null: this device gains nothing from it

@@ -59,9 +59,30 @@ struct MatmulLibrary {
   Status (*multiply)(const LibraryMatmul& product, Stream stream);  // async; unsupported: nothing was launched
 };
 
+// The GPUs of several processes, joined; all calls but load() and unique_id() are made by all of them in the same
+// order.
+struct RankLibrary {
+  static constexpr size_t kIdBytes = 128;
+
+  const char* name;
+  Status (*load)(const char** version);
+  Status (*unique_id)(void* id);  // kIdBytes; by one process, which tells the others
+  Status (*join)(const void* id, int rank, int size,
+                 struct LibraryRanks** out);  // of the current device; waits for all
+  // Calls between the two become one.
+  Status (*begin_group)();
+  Status (*end_group)();
+  // data = the sum over the ranks, the same bits on all; async.
+  Status (*sum)(LibraryRanks* ranks, float* data, size_t count, Stream stream);
+  // all [size*count] = `mine` of every rank; async.
+  Status (*all_gather)(LibraryRanks* ranks, const float* mine, float* all, size_t count, Stream stream);
+  void (*leave)(LibraryRanks* ranks);  // waits for nobody
+};
+
 struct Libraries {
   const ConvolutionLibrary* cudnn = nullptr;
   const MatmulLibrary* cublaslt = nullptr;
+  const RankLibrary* nccl = nullptr;
 };
 
 }  // namespace engine::kernels

@@ -91,6 +91,7 @@ class CudaBackend final : public Backend {
   void check_gradients(const GradientCheck& check) override;
 
   void find_non_finite(std::span<const Tensor> tensors, const Tensor& found) override;
+  std::unique_ptr<DeviceRanks> join_ranks(Communicator& ranks, std::string* reason) override;
   std::unique_ptr<Recording> make_recording() override;
   std::unique_ptr<Timeline> make_timeline() override;
 

@@ -184,6 +184,7 @@ std::vector<std::pair<std::string, std::string>> describe_cuda() {
     const kernels::Libraries none, *libraries = module->libraries ? module->libraries : &none;
     library("cudnn", libraries->cudnn);
     library("cublaslt", libraries->cublaslt);
+    library("nccl", libraries->nccl);
   }
   Backend* const emulated = emulated_backend(&reason);
   lines.emplace_back("emulated", emulated ? emulated->description() + "; slow, for tests" : "not available: " + reason);

@@ -1,5 +1,9 @@
 #include "engine/dist/gradient_exchange.h"
 
+#include <optional>
+#include <set>
+
+#include "engine/autograd.h"
 #include "engine/backend.h"
 
 namespace engine {
@@ -10,6 +14,7 @@ class HostExchange final : public GradientExchange {
   explicit HostExchange(Communicator& ranks) : ranks_(ranks) {}
 
   int size() const override { return ranks_.size(); }
+  bool on_device() const override { return false; }
 
   void run(std::span<const Tensor> sums, std::span<const Tensor> means) override {
     size_t count = 0;
@@ -40,6 +45,66 @@ class HostExchange final : public GradientExchange {
   std::vector<float> values_;  // kept from step to step
 };
 
+// Of a group of gradients that are sent together: large enough that a message costs its bytes, small enough that the
+// last one, which nothing hides, is short (PyTorch's DistributedDataParallel takes 25 MiB).
+constexpr size_t kGroupBytes = size_t{16} << 20;
+
+class DeviceExchange final : public GradientExchange {
+ public:
+  explicit DeviceExchange(DeviceRanks& ranks) : ranks_(ranks) {}
+
+  int size() const override { return ranks_.size(); }
+  bool on_device() const override { return true; }
+
+  void begin() override {
+    sent_.clear();
+    group_.clear();
+    group_bytes_ = 0;
+    hook_.reset();
+    hook_.emplace([this](const Tensor& gradient) {
+      sent_.insert(gradient.raw());
+      group_.push_back(gradient.detach());
+      group_bytes_ += gradient.bytes();
+      if (group_bytes_ >= kGroupBytes) send_group();
+    });
+  }
+
+  void run(std::span<const Tensor> sums, std::span<const Tensor> means) override {
+    hook_.reset();
+    for (const Tensor& tensor : sums)
+      if (!sent_.contains(tensor.raw())) group_.push_back(tensor);
+    group_.insert(group_.end(), means.begin(), means.end());
+    send_group();
+    sent_.clear();
+    ranks_.wait();
+    for (const Tensor& tensor : means)
+      backend(tensor.device()).affine(tensor, 1.0f / static_cast<float>(size()), 0, tensor);
+  }
+
+ private:
+  void send_group() {
+    ranks_.sum(group_);
+    group_.clear();
+    group_bytes_ = 0;
+  }
+
+  DeviceRanks& ranks_;
+  std::optional<GradientHook> hook_;
+  std::vector<Tensor> group_;
+  size_t group_bytes_ = 0;
+  std::set<const void*> sent_;  // since begin()
+};
+
+class DeviceStatistics final : public StatisticsExchange {
+ public:
+  explicit DeviceStatistics(DeviceRanks& ranks) : ranks_(ranks) {}
+  int size() const override { return ranks_.size(); }
+  void all_gather(Device, const float* mine, float* all, size_t count) override { ranks_.all_gather(mine, all, count); }
+
+ private:
+  DeviceRanks& ranks_;
+};
+
 class HostStatistics final : public StatisticsExchange {
  public:
   explicit HostStatistics(Communicator& ranks) : ranks_(ranks) {}
@@ -67,6 +132,14 @@ std::unique_ptr<GradientExchange> host_exchange(Communicator& ranks) {
 
 std::unique_ptr<StatisticsExchange> host_statistics(Communicator& ranks) {
   return std::make_unique<HostStatistics>(ranks);
+}
+
+std::unique_ptr<GradientExchange> device_exchange(DeviceRanks& ranks) {
+  return std::make_unique<DeviceExchange>(ranks);
+}
+
+std::unique_ptr<StatisticsExchange> device_statistics(DeviceRanks& ranks) {
+  return std::make_unique<DeviceStatistics>(ranks);
 }
 
 }  // namespace engine

@@ -10,10 +10,16 @@
 
 namespace engine {
 
+class DeviceRanks;
+
 class GradientExchange {
  public:
   virtual ~GradientExchange() = default;
   virtual int size() const = 0;  // ranks
+  // True if the device moves the data itself: then run() may be part of recorded work.
+  virtual bool on_device() const = 0;
+  // Before a backward pass whose gradients run() will get: what is ready may go on its way at once.
+  virtual void begin() {}
 
   // sums[i] = its sum over the ranks, means[i] = its mean, in place; f32, row-major, on one device, the same shapes on
   // every rank. The same bits on every rank and from run to run.
@@ -23,5 +29,8 @@ class GradientExchange {
 // Through the memory of the host, for any device.
 std::unique_ptr<GradientExchange> host_exchange(Communicator& ranks);
 std::unique_ptr<StatisticsExchange> host_statistics(Communicator& ranks);
+// By the devices; gradients in groups, as the backward pass comes to them, beside the rest of it.
+std::unique_ptr<GradientExchange> device_exchange(DeviceRanks& ranks);
+std::unique_ptr<StatisticsExchange> device_statistics(DeviceRanks& ranks);
 
 }  // namespace engine

@@ -9,6 +9,7 @@
 #include <sstream>
 #include <thread>
 
+#include "engine/backend.h"
 #include "engine/error.h"
 #include "engine/io/checksum.h"
 #include "engine/nn/module.h"
@@ -103,6 +104,27 @@ void expect_same_run(Communicator& ranks, const TrainSetup& setup) {
     facts.emplace_back("weights (XXH3)", hash_of_weights(*setup.model.module));
   }
   expect_same(ranks, facts);
+}
+
+RankLinks::RankLinks() = default;
+RankLinks::RankLinks(RankLinks&&) = default;
+RankLinks::~RankLinks() = default;
+
+RankLinks link_ranks(Communicator* ranks, Device device, bool sync_bn) {
+  RankLinks links;
+  if (ranks == nullptr) return links;
+  std::string reason;
+  links.devices = backend(device).join_ranks(*ranks, &reason);
+  if (links.devices) {
+    links.gradients = device_exchange(*links.devices);
+    if (sync_bn) links.statistics = device_statistics(*links.devices);
+    return links;
+  }
+  if (device.type == DeviceType::cuda)
+    log_warning("gradients go from rank to rank through the host's memory: " + reason);
+  links.gradients = host_exchange(*ranks);
+  if (sync_bn) links.statistics = host_statistics(*ranks);
+  return links;
 }
 
 StepEnd share_step_end(Communicator* ranks, const StepEnd& mine) {

@@ -6,12 +6,15 @@
 #include <vector>
 
 #include "engine/dist/communicator.h"
+#include "engine/dist/gradient_exchange.h"
+#include "engine/statistics_exchange.h"
 #include "engine/train/config.h"
 #include "engine/train/metrics.h"
 #include "engine/train/resume.h"
 
 namespace engine {
 
+class DeviceRanks;
 struct TrainSetup;
 
 // Who started this process.
@@ -32,6 +35,21 @@ ResumePoint share_resume_point(Communicator& ranks, ResumePoint mine);
 
 // Throws Error(usage) on all ranks unless they have the same settings, data, and weights or checkpoint.
 void expect_same_run(Communicator& ranks, const TrainSetup& setup);
+
+// How gradients and statistics get from rank to rank: by the devices themselves where they can, else through the host.
+struct RankLinks {
+  RankLinks();
+  RankLinks(RankLinks&&);
+  ~RankLinks();
+
+  std::unique_ptr<DeviceRanks> devices;
+  std::unique_ptr<GradientExchange> gradients;     // null: one rank
+  std::unique_ptr<StatisticsExchange> statistics;  // of batch norms; null: each rank has its own
+
+  // A batch norm that asks the host cannot be recorded.
+  bool may_record() const { return !statistics || devices; }
+};
+RankLinks link_ranks(Communicator* ranks, Device device, bool sync_bn);
 
 // The end of a step: the sums over all ranks, in their order, and the first stop signal that any of them has. `ranks`
 // may be null.

@@ -135,13 +135,19 @@ void TrainStep::run_batch(const Batch& batch) {
   const auto work = [this] {
     if (updates_apart()) return forward_backward(share_of_batch());
     for (NamedParameter& parameter : parameters_) parameter.tensor.clear_grad();
-    forward_backward(1);
+    if (options_.exchange != nullptr) options_.exchange->begin();
+    forward_backward(share_of_batch());
+    if (options_.exchange != nullptr) exchange();
     update();
   };
   if (!prepared_.batch) return work();
   if (prepared_.batch->run(work)) return;
   count_batch(buffers_);
   if (!updates_apart()) optimizer_.replayed();
+}
+
+bool TrainStep::updates_apart() const {
+  return options_.grad_accum_steps > 1 || (options_.exchange != nullptr && !options_.exchange->on_device());
 }
 
 double TrainStep::share_of_batch() const {
@@ -230,8 +236,8 @@ MetricSums TrainStep::run_batches(Loader& loader, const Dataset& dataset, Batch&
               .correct = count_correct(prepared_.logits, batch.labels),
               .count = batch.count});
   }
-  if (options_.exchange != nullptr) exchange();
   if (updates_apart()) {
+    if (options_.exchange != nullptr) exchange();
     if (!prepared_.update) {
       update();
     } else if (!prepared_.update->run([this] { update(); })) {

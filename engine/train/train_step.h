@@ -64,7 +64,7 @@ class TrainStep {
   void forward_backward(double scale);
   void update();
   // The update is not part of what is done for a batch: it needs those of several batches or ranks.
-  bool updates_apart() const { return options_.grad_accum_steps > 1 || options_.exchange != nullptr; }
+  bool updates_apart() const;
   double share_of_batch() const;  // in the mean that the gradient of a step is
   void exchange();
   uint64_t versions() const;

@@ -92,8 +92,7 @@ class Trainer {
   const Clock::time_point start_ = Clock::now();
   double seconds_before_ = 0;  // of earlier processes
 
-  std::unique_ptr<GradientExchange> exchange_;
-  std::unique_ptr<StatisticsExchange> statistics_;  // of batch norms; null: each rank has its own
+  RankLinks links_;
   std::unique_ptr<Optimizer> optimizer_;
   TrainStep train_step_;
   Loader train_loader_, val_loader_;
@@ -120,10 +119,9 @@ Trainer::Trainer(const TrainSetup& setup)
       steps_per_epoch_(steps_per_epoch(setup.config, setup.facts.train_samples)),
       epochs_(*setup.config.epochs),
       schedule_(make_schedule(setup.config, steps_per_epoch_)),
-      exchange_(setup.ranks != nullptr ? host_exchange(*setup.ranks) : nullptr),
-      statistics_(setup.ranks != nullptr && setup.config.sync_bn ? host_statistics(*setup.ranks) : nullptr),
+      links_(link_ranks(setup.ranks, setup.device, setup.config.sync_bn)),
       optimizer_(make_optimizer(setup.config, setup.model.module->parameters())),
-      train_step_(setup.model, *optimizer_, step_options(setup, exchange_.get(), /*record=*/!statistics_)),
+      train_step_(setup.model, *optimizer_, step_options(setup, &links_)),
       train_loader_(setup.data.train, train_sample(setup.config),
                     train_loader_options(setup.config, setup.data.train->size(), rank_of(setup))),
       val_loader_(setup.data.val, val_sample(setup.config),
@@ -399,7 +397,7 @@ TrainOutcome Trainer::finish(Stop stop) {
 TrainOutcome Trainer::run() {
   announce();
   std::optional<SharedStatistics> shared;
-  if (statistics_) shared.emplace(*statistics_);
+  if (links_.statistics) shared.emplace(*links_.statistics);
   if (resumed()) restore();
   if (state_.epoch >= epochs_ || (max_steps_reached() && resumed())) {
     log_info(fmt::format("nothing to do: this run is finished after {} epochs and {} steps{}; raise {} to go on",
@@ -444,15 +442,15 @@ TrainOutcome Trainer::run() {
 
 }  // namespace
 
-StepOptions step_options(const TrainSetup& setup, GradientExchange* exchange, bool record) {
+StepOptions step_options(const TrainSetup& setup, const RankLinks* links) {
   return {.input = input_format(setup.config, setup.facts, setup.device),
           .grad_accum_steps = setup.config.grad_accum_steps,
           .loss = loss_options(setup.config),
           .mixes = mix_options(setup.config).any(),
           .erases = setup.config.random_erase > 0,
           .max_grad_norm = static_cast<float>(*setup.config.clip_grad_norm),
-          .exchange = exchange,
-          .record = record};
+          .exchange = links != nullptr ? links->gradients.get() : nullptr,
+          .record = links == nullptr || links->may_record()};
 }
 
 TrainOutcome train(const TrainSetup& setup) {

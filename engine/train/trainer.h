@@ -41,7 +41,7 @@ struct TrainSetup {
   Communicator* ranks = nullptr;  // of several: only rank 0 uses run_dir
 };
 
-StepOptions step_options(const TrainSetup& setup, GradientExchange* exchange = nullptr, bool record = true);
+StepOptions step_options(const TrainSetup& setup, const RankLinks* links = nullptr);
 
 struct TrainOutcome {
   int exit_code = 0;

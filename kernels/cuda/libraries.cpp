@@ -3,7 +3,7 @@
 namespace engine::kernels::cuda {
 
 const Libraries& libraries() {
-  static const Libraries table = {.cudnn = &cudnn(), .cublaslt = &cublaslt()};
+  static const Libraries table = {.cudnn = &cudnn(), .cublaslt = &cublaslt(), .nccl = &nccl()};
   return table;
 }
 
