@@ -399,25 +399,34 @@ TEST_P(BatchNormPartsTest, MergesStatistics) {
     partials[slot(part_of(i), 1, i % width)] += d * d;
   }
   const Array ones(width, 1), zeros(width);
-  const Guarded on_device = floats_of(partials), gamma = floats_of(ones), beta = floats_of(zeros);
-  const Guarded mean = floats(channels), rstd = floats(channels), scale = floats(channels), shift = floats(channels);
-  ASSERT_TRUE(batch_norm_finalize({.rows = rows,
-                                   .channels = channels,
-                                   .partials = on_device.floats(),
-                                   .parts = parts,
-                                   .gamma = gamma.floats(),
-                                   .beta = beta.floats(),
-                                   .mean = mean.floats(),
-                                   .rstd = rstd.floats(),
-                                   .scale = scale.floats(),
-                                   .shift = shift.floats()},
-                                  nullptr));
-  on_device.values();
   const BatchNormReference expected(x, ones, zeros, {}, false, double{1e-5f});
-  EXPECT_TRUE(close_to(mean.values(), {expected.mean, expected.mean_abs, rows}, DType::f32, {channels}));
   Expected expected_rstd = Expected::elementwise(expected.rstd);
   expected_rstd.terms = rows;
-  EXPECT_TRUE(close_to(rstd.values(), expected_rstd, DType::f32, {channels}));
+  for (const bool in_two_steps : {false, true}) {
+    const Guarded on_device = floats_of(partials), gamma = floats_of(ones), beta = floats_of(zeros);
+    const Guarded mean = floats(channels), rstd = floats(channels), scale = floats(channels), shift = floats(channels);
+    RowParts left = parts;
+    if (in_two_steps) {
+      ASSERT_TRUE(batch_norm_merge({.rows = rows, .channels = channels, .partials = on_device.floats(), .parts = parts},
+                                   nullptr));
+      on_device.values();
+      left = {.rows_per_part = rows, .parts = 1};
+    }
+    ASSERT_TRUE(batch_norm_finalize({.rows = rows,
+                                     .channels = channels,
+                                     .partials = on_device.floats(),
+                                     .parts = left,
+                                     .gamma = gamma.floats(),
+                                     .beta = beta.floats(),
+                                     .mean = mean.floats(),
+                                     .rstd = rstd.floats(),
+                                     .scale = scale.floats(),
+                                     .shift = shift.floats()},
+                                    nullptr));
+    on_device.values();
+    EXPECT_TRUE(close_to(mean.values(), {expected.mean, expected.mean_abs, rows}, DType::f32, {channels}));
+    EXPECT_TRUE(close_to(rstd.values(), expected_rstd, DType::f32, {channels}));
+  }
 }
 
 TEST_P(BatchNormPartsTest, MergesSums) {
@@ -442,6 +451,14 @@ TEST_P(BatchNormPartsTest, MergesSums) {
                                            nullptr));
   EXPECT_TRUE(equal_to(dbeta.values(), sums, {channels}));
   EXPECT_TRUE(equal_to(dgamma.values(), products, {channels}));
+
+  const Guarded merged = floats_of(integers);
+  ASSERT_TRUE(batch_norm_merge(
+      {.rows = rows, .channels = channels, .sums = true, .partials = merged.floats(), .parts = parts}, nullptr));
+  Array first = merged.values();
+  first.resize(2 * width);
+  sums.insert(sums.end(), products.begin(), products.end());
+  EXPECT_TRUE(equal_to(first, sums, {2, channels}));
 }
 
 INSTANTIATE_TEST_SUITE_P(Rows, BatchNormPartsTest, ::testing::Values(2, 100, 3 * 1024, 3 * 1024 + 1, 10000),
@@ -532,6 +549,7 @@ TEST(BatchNormKernels, RefuseWhatIsIncomplete) {
   EXPECT_FALSE(batch_norm_backward_reduce(
       {.rows = 4, .channels = 4, .dy = x.data(), .x = x.data(), .mean = f, .partials = f, .second_x = x.data()},
       nullptr));
+  EXPECT_FALSE(batch_norm_merge({.rows = 4, .channels = 4, .partials = f, .parts = {3, 1}}, nullptr));
   EXPECT_FALSE(batch_norm_backward_finalize(
       {.rows = 4, .channels = 4, .partials = f, .parts = {4, 1}, .gamma = f, .rstd = f, .a = f}, nullptr));
   EXPECT_FALSE(batch_norm_backward_apply({.rows = 4,
@@ -558,6 +576,7 @@ TEST(BatchNormKernels, CountTheirCost) {
   float partial = 0;
   EXPECT_EQ(batch_norm_finalize_cost({.rows = 10, .channels = 8, .partials = &partial, .parts = {5, 2}}).bytes,
             4 * (32 + 80));
+  EXPECT_EQ(batch_norm_merge_cost({.rows = 10, .channels = 8, .parts = {5, 2}}).bytes, 4 * (32 + 16));
   EXPECT_EQ(batch_norm_backward_finalize_cost({.rows = 10, .channels = 8, .parts = {5, 2}}).bytes, 4 * (32 + 56));
 }
 

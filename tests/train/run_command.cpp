@@ -37,7 +37,8 @@ void redirect(const fs::path& path, int fd) {
 
 Command::Command(const fs::path& folder, const std::vector<std::string>& arguments, const CommandOptions& options)
     : out_(folder / "stdout"), err_(folder / "stderr"), start_(now()) {
-  std::vector<std::string> words = {RESNET_TRAIN};
+  std::vector<std::string> words = options.launcher;
+  words.emplace_back(RESNET_TRAIN);
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
@@ -54,7 +55,7 @@ Command::Command(const fs::path& folder, const std::vector<std::string>& argumen
   }
   for (const auto& [name, value] : options.environment) ::setenv(name.c_str(), value.c_str(), 1);
   if (::chdir(folder.c_str()) != 0) ::_exit(126);
-  ::execv(argv[0], argv.data());
+  ::execvp(argv[0], argv.data());
   ::_exit(127);
 }
 

@@ -21,7 +21,8 @@ struct CommandResult {
 
 struct CommandOptions {
   std::map<std::string, std::string> environment;
-  int64_t largest_file = 0;  // bytes that it may write to one file; 0: any
+  int64_t largest_file = 0;                // bytes that it may write to one file; 0: any
+  std::vector<std::string> launcher = {};  // a command that starts it, such as mpirun -n 2
 };
 
 // A started resnet-train. Output goes to files in `folder`.
