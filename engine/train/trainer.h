@@ -28,6 +28,7 @@ namespace engine {
 inline constexpr int kExitStopped = 75;  // EX_TEMPFAIL: stopped by a signal, state saved, run again to go on
 
 class Communicator;
+struct RankLinks;
 
 struct TrainSetup {
   TrainConfig config;  // resolved
