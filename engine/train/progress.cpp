@@ -30,10 +30,6 @@ constexpr int kBarCells = 20;
 
 }  // namespace
 
-const char* bound_by(double data_wait) {
-  return data_wait > kDataBound ? "data" : "compute";
-}
-
 std::string duration_text(double seconds) {
   const auto total = static_cast<int64_t>(std::llround(std::clamp(seconds, 0.0, 1e12)));
   const int64_t days = total / 86400, hours = total / 3600 % 24, minutes = total / 60 % 60, rest = total % 60;
@@ -60,7 +56,7 @@ std::string progress_line(const Progress& p) {
       "epoch {}/{}  step {}/{}  loss {:.4f}  acc1 {:.2f}  grad {:.3g}  z {:.1f} {:.1f}  lr {:.3g}  {} img/s  data "
       "{:.0f}%  bound={}  ETA {}",
       p.epoch, p.epochs, p.step, p.total_steps, p.loss, p.acc1, p.grad_norm, p.loss_z, p.norm_z, p.lr,
-      rate_text(p.img_per_s), 100 * p.data_wait, bound_by(p.data_wait), duration_text(p.seconds_left));
+      rate_text(p.img_per_s), 100 * p.data_wait, p.bound, duration_text(p.seconds_left));
 }
 
 std::string progress_bar(const Progress& p, int columns) {
@@ -69,7 +65,7 @@ std::string progress_bar(const Progress& p, int columns) {
                       fmt::format("ETA {}", duration_text(p.seconds_left)), fmt::format("step {}", p.step),
                       fmt::format("loss {:.3f}", p.loss), fmt::format("acc1 {:.1f}", p.acc1),
                       fmt::format("{} img/s", rate_text(p.img_per_s)), fmt::format("lr {:.2g}", p.lr),
-                      fmt::format("data {:.0f}%", 100 * p.data_wait), fmt::format("bound={}", bound_by(p.data_wait))},
+                      fmt::format("data {:.0f}%", 100 * p.data_wait), fmt::format("bound={}", p.bound)},
                      columns);
 }
 

@@ -15,15 +15,12 @@ struct Progress {
   double loss_z = 0, norm_z = 0;  // the most unusual step (engine/train/unusual.h)
   double lr = 0;
   double img_per_s = 0;
-  double data_wait = 0;  // share of the time, 0 to 1
+  double data_wait = 0;          // share of the time, 0 to 1
+  const char* bound = "device";  // bound_by(), engine/train/step_times.h
   double seconds_left = 0;
 };
 
-// Above this share of the time spent waiting for pictures, the workers hold the training up.
-inline constexpr double kDataBound = 0.1;
-const char* bound_by(double data_wait);  // "data" or "compute"
-
-// "epoch 1/10  step 50/1560  loss 1.9021  acc1 30.12  grad 1.83  z 0.4 1.1  lr 0.0412  981 img/s  data 1% bound=compute
+// "epoch 1/10  step 50/1560  loss 1.9021  acc1 30.12  grad 1.83  z 0.4 1.1  lr 0.0412  981 img/s  data 1%  bound=device
 // ETA 2:41"
 std::string progress_line(const Progress& progress);
 

@@ -63,6 +63,8 @@ void RunLog::step(const Progress& progress) {
 }
 
 void RunLog::train(const Progress& p, const IntervalTimes& times) {
+  const auto share = [&](double part) { return part / times.seconds; };
+  const double data_wait = share(times.times.data);
   const Json json = {{"event", "train"},
                      {"step", p.step},
                      {"epoch", p.epoch},
@@ -73,8 +75,14 @@ void RunLog::train(const Progress& p, const IntervalTimes& times) {
                      {"grad_norm_z", p.norm_z},
                      {"lr", p.lr},
                      {"img_per_s", static_cast<double>(times.images) / times.seconds},
-                     {"data_wait", times.wait_seconds / times.seconds},
-                     {"bound", bound_by(times.wait_seconds / times.seconds)},
+                     {"data_wait", data_wait},
+                     {"bound", bound_by(times.times)},
+                     {"time",
+                      {{"data", data_wait},
+                       {"copy", share(times.times.copy)},
+                       {"device", share(times.times.device)},
+                       {"comm", share(times.times.comm)},
+                       {"host", share(times.times.host)}}},
                      {"ts", unix_time()}};
   append(json.dump());
   events_.scalar("train/loss", p.step, p.loss);
@@ -84,7 +92,7 @@ void RunLog::train(const Progress& p, const IntervalTimes& times) {
   events_.scalar("train/loss_z", p.step, p.loss_z);
   events_.scalar("lr", p.step, p.lr);
   events_.scalar("perf/img_per_s", p.step, static_cast<double>(times.images) / times.seconds);
-  events_.scalar("perf/data_wait", p.step, times.wait_seconds / times.seconds);
+  events_.scalar("perf/data_wait", p.step, data_wait);
   events_.flush();
   if (!has_status_line()) log_info(progress_line(p));
   last_line_ = Clock::now();

@@ -11,6 +11,7 @@
 #include "engine/io/tensorboard.h"
 #include "engine/train/progress.h"
 #include "engine/train/run_state.h"
+#include "engine/train/step_times.h"
 
 namespace engine {
 
@@ -22,12 +23,13 @@ struct RunLogOptions {
 
 // Times of the steps since the last line.
 struct IntervalTimes {
-  double seconds = 0, wait_seconds = 0;
+  double seconds = 0;
+  StepTimes times;
   int64_t images = 0;
 };
 
 // The lines of metrics.jsonl depend on steps alone, never on the clock, so that those of a run that was stopped and
-// resumed are those of a run that was not; only ts, img_per_s, data_wait, bound and seconds tell of time.
+// resumed are those of a run that was not; only ts, img_per_s, data_wait, bound, time and seconds tell of time.
 class RunLog {
  public:
   explicit RunLog(const RunLogOptions& options);

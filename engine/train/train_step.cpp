@@ -79,11 +79,13 @@ void TrainStep::prepare(const Batch& batch, bool record) {
     if (record && updates_apart()) prepared_.update = device.make_recording();
     prepared_.versions = versions();
   }
+  Stopwatch watch;
   device.upload(prepared_.labels.raw(), batch.labels.data(), batch.labels.size() * sizeof(int64_t));
   if (options_.mixes) device.upload(prepared_.choices.mix.raw(), &batch.mix, sizeof(batch.mix));
   if (options_.erases)
     device.upload(prepared_.choices.erased.raw(), batch.erased.data(), batch.erased.size() * sizeof(int64_t));
   device.upload(prepared_.images.raw(), batch.images.data(), batch.images.size());
+  times_.copy += watch.lap();
 }
 
 void TrainStep::forward_backward(double scale) {
@@ -222,12 +224,18 @@ MetricSums TrainStep::run(Loader& loader, const Dataset& dataset, Batch& batch, 
 
 MetricSums TrainStep::run_batches(Loader& loader, const Dataset& dataset, Batch& batch, int64_t step, double lr) {
   MetricSums sums;
+  // Where a call is the computation, its time is the device's.
+  double& calls = options_.input.device.type == DeviceType::cuda ? times_.host : times_.device;
+  Stopwatch watch;
   optimizer_.set_lr(static_cast<float>(lr));
   const float rate = optimizer_.lr();
   backend(options_.input.device).upload(lr_.raw(), &rate, sizeof(rate));
   for (int64_t i = 0; i < options_.grad_accum_steps; ++i) {
     if (!loader.next(batch)) fail(ErrorKind::internal, "training: the data ended before step ", step);
+    times_.data += watch.lap();
+    const double copied = times_.copy;
     run_batch(batch);
+    calls += watch.lap() - (times_.copy - copied);
     const double value = prepared_.loss.item();
     if (!std::isfinite(value)) {
       fail_diverged(dataset, batch, step, lr, "the loss is " + std::string(std::isnan(value) ? "NaN" : "infinite"));
@@ -235,6 +243,11 @@ MetricSums TrainStep::run_batches(Loader& loader, const Dataset& dataset, Batch&
     sums.add({.loss = value * static_cast<double>(batch.count),
               .correct = count_correct(prepared_.logits, batch.labels),
               .count = batch.count});
+    times_.device += watch.lap();
+  }
+  if (options_.exchange != nullptr) {
+    exchange();
+    times_.comm += watch.lap();
   }
   if (updates_apart()) {
     if (options_.exchange != nullptr) exchange();
@@ -245,10 +258,12 @@ MetricSums TrainStep::run_batches(Loader& loader, const Dataset& dataset, Batch&
     }
   }
   prepared_.versions = versions();
+  calls += watch.lap();
   if (const auto found = static_cast<size_t>(found_.item()); found != 0) {
     const size_t first = checked_.size() + (updates_apart() ? 0 : 1) - found;  // the loss, which is finite, comes last
     fail_diverged(dataset, batch, step, lr, "the gradient of " + parameters_[checked_[first]].name + " is not finite");
   }
+  times_.device += watch.lap();
   return sums;
 }
 

@@ -8,6 +8,7 @@
 #include "engine/ops/images.h"
 #include "engine/optim/optimizer.h"
 #include "engine/train/metrics.h"
+#include "engine/train/step_times.h"
 #include "engine/train/trainable.h"
 #include "engine/train/training_loss.h"
 
@@ -45,6 +46,9 @@ class TrainStep {
   // The norm of the gradients of that step, all parameters together, before it was clipped.
   double grad_norm() const { return grad_norm_.item(); }
 
+  // Of all steps so far.
+  const StepTimes& times() const { return times_; }
+
  private:
   // What batches of one size need, at addresses that stay.
   struct Prepared {
@@ -75,6 +79,7 @@ class TrainStep {
   std::vector<NamedParameter> parameters_;
   std::vector<NamedTensor> buffers_;
   Prepared prepared_;
+  StepTimes times_;
   // On the device: what update() reads, and what it says of the gradients.
   Tensor lr_, grad_scale_, found_, grad_norm_;
   std::vector<size_t> checked_;  // the parameters whose gradients update() has looked at

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <thread>
 #include <utility>
 
 #include "engine/backend.h"
@@ -58,6 +59,14 @@ std::string schedule_json(const TrainConfig& config, const Schedule& schedule) {
   return json.dump();
 }
 
+// A hint waits until steps are as they will be.
+constexpr int64_t kUnsettledSteps = 10, kHintStep = 50;
+struct Settling {
+  int64_t steps = 0, images = 0;
+  double seconds = 0;
+  StepTimes times;
+};
+
 class Trainer {
  public:
   explicit Trainer(const TrainSetup& setup);
@@ -70,6 +79,7 @@ class Trainer {
   void announce();
   Stop train_epoch();
   void one_step();
+  void hint_at_bound(double seconds, const StepTimes& times, int64_t images);
   bool validate();  // false: interrupted
   void validate_here();
   TrainOutcome finish(Stop stop);
@@ -107,8 +117,9 @@ class Trainer {
   Evaluation last_evaluation_;
   Clock::time_point last_report_ = Clock::now();
   IntervalTimes interval_;
-  int stop_signal_ = 0;     // that all ranks know of
-  bool first_step_ = true;  // of this process: measures algorithms, so its time says nothing
+  std::optional<Settling> settling_ = Settling{};  // until the hint on what bounds the steps
+  int stop_signal_ = 0;                            // that all ranks know of
+  bool first_step_ = true;                         // of this process: measures algorithms, so its time says nothing
   int64_t epoch_started_ = -1;
   double last_validation_seconds_ = 0;
   Clock::time_point last_save_ = Clock::now();
@@ -212,13 +223,14 @@ Progress Trainer::progress() const {
           .norm_z = state_.unusual.norm_z,
           .lr = schedule_.at(state_.step - 1),
           .img_per_s = seconds > 0 ? static_cast<double>(interval_.images) / seconds : 0,
-          .data_wait = seconds > 0 ? interval_.wait_seconds / seconds : 0,
+          .data_wait = seconds > 0 ? interval_.times.data / seconds : 0,
+          .bound = bound_by(interval_.times),
           .seconds_left = seconds_left()};
 }
 
 void Trainer::one_step() {
   const auto start = Clock::now();
-  const double waited = train_loader_.wait_seconds();
+  const StepTimes before = train_step_.times();
   const MetricSums own =
       train_step_.run(train_loader_, *setup_.data.train, batch_, state_.step, schedule_.at(state_.step));
   const auto [sums, signal] = share_step_end(setup_.ranks, {.sums = own, .stop_signal = stop_signal()});
@@ -230,12 +242,13 @@ void Trainer::one_step() {
   state_.unusual.add(sums.mean_loss(), train_step_.grad_norm());
   const double seconds = seconds_since(start);
   interval_.seconds += seconds;
-  interval_.wait_seconds += train_loader_.wait_seconds() - waited;
+  interval_.times.add(train_step_.times().since(before));
   interval_.images += sums.count;
   if (!std::exchange(first_step_, false)) {
     state_.train_seconds += seconds;
     state_.train_images += sums.count;
   }
+  hint_at_bound(seconds, train_step_.times().since(before), sums.count);
   const Progress now = progress();
   if (state_.step % *setup_.config.print_freq == 0) {
     if (log_) log_->train(now, interval_);
@@ -244,6 +257,29 @@ void Trainer::one_step() {
     interval_ = {};
   }
   if (log_) log_->step(now);
+}
+
+// Once, when the steps have settled, says what they wait for.
+void Trainer::hint_at_bound(double seconds, const StepTimes& times, int64_t images) {
+  if (!settling_) return;
+  ++settling_->steps;
+  if (settling_->steps <= kUnsettledSteps) return;
+  settling_->times.add(times);
+  settling_->seconds += seconds;
+  settling_->images += images;
+  if (settling_->steps < kHintStep) return;
+  const TrainConfig& c = setup_.config;
+  const std::string hint =
+      bound_hint(settling_->times, {.device = to_string(setup_.device),
+                                    .precision = *c.precision,
+                                    .native_bf16 = environment_.device.find("with bf16") != std::string::npos,
+                                    .workers = *c.workers,
+                                    .threads = *c.threads,
+                                    .cores = std::max<int64_t>(1, std::thread::hardware_concurrency()),
+                                    .batch = *c.batch_size,
+                                    .img_per_s = static_cast<double>(settling_->images) / settling_->seconds});
+  if (!hint.empty()) log_info(fmt::format("hint: bound={}: {}", bound_by(settling_->times), hint));
+  settling_.reset();
 }
 
 // Trains to the end of the epoch in progress, or to a stop.

@@ -177,13 +177,13 @@ TEST(Progress, SaysWhatBoundsTheStep) {
                           .lr = 0.1,
                           .img_per_s = 1050,
                           .data_wait = 0.4,
+                          .bound = "data",
                           .seconds_left = 3725};
   EXPECT_EQ(progress_line(progress),
             "epoch 2/10  step 250/1560  loss 1.2500  acc1 50.00  grad 1.83  z 0.4 6.2  lr 0.1  1,050 img/s  data 40%  "
             "bound=data  "
             "ETA 1:02:05");
   EXPECT_EQ(progress_bar(progress, 60), "epoch 2/10 [============>       ]  60%  ETA 1:02:05");
-  EXPECT_STREQ(bound_by(0.05), "compute");
 }
 
 TEST(Log, HonoursTheEnvironmentsWishForColour) {

@@ -162,7 +162,7 @@ std::vector<Json> metrics(const fs::path& run_dir) {
   for (std::string line; std::getline(text, line);) {
     Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!json.is_object()) continue;  // the line that is being written just now
-    for (const char* key : {"ts", "img_per_s", "data_wait", "bound", "seconds"}) json.erase(key);
+    for (const char* key : {"ts", "img_per_s", "data_wait", "bound", "time", "seconds"}) json.erase(key);
     lines.push_back(json);
   }
   return lines;
