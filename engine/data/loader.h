@@ -1,12 +1,8 @@
 #pragma once
 // Batches of transformed pictures, prepared ahead by worker threads.
-#include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <exception>
 #include <functional>
-#include <map>
-#include <mutex>
+#include <memory>
 #include <span>
 #include <string>
 #include <thread>
@@ -62,6 +58,12 @@ struct LoaderOptions {
   BadImages bad_images = BadImages::fail;
   double max_bad_fraction = 0.5;  // a data set with more bad pictures than this is refused even by skip
   int64_t rank = 0, ranks = 1;    // which of the batches are this process's: engine/data/sampler.h
+
+  // A file system that hangs: seconds that a worker may spend on one picture while next() waits for it, before on_stall
+  // hears of it, once a picture, and before next() throws. 0: never.
+  double stall_warning = 60;
+  double data_timeout = 0;
+  std::function<void(const std::string& message)> on_stall = nullptr;
 };
 
 struct BadImage {
@@ -77,10 +79,11 @@ class Loader {
   Loader(DatasetPtr dataset, SampleTransform transform, const LoaderOptions& options);
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
-  // Waits for the samples in work (one per worker), never for whole batches.
+  // Waits for the samples in work (one per worker), never for whole batches; a worker that does not come back within
+  // seconds is left to itself, with what it uses.
   ~Loader();
 
-  int64_t batches_per_epoch() const { return sampler_.batches_per_epoch(); }
+  int64_t batches_per_epoch() const;
 
   // Goes to a batch of an epoch, from wherever the loader is. first_batch == batches_per_epoch() is its end.
   void start(int64_t epoch, int64_t first_batch = 0);
@@ -88,7 +91,8 @@ class Loader {
   // Waits for the next batch and puts it into `batch`, whose memory is used again for a later one: pass the
   // same object each time. Returns false, leaving `batch` alone, at the end of the epoch. A batch of which
   // skip has left nothing is passed over.
-  // Throws what a sample threw, as soon as it has thrown: Error(ErrorKind::data) naming the file or record.
+  // Throws what a sample threw, as soon as it has thrown: Error(ErrorKind::data) naming the file or record; the same
+  // after data_timeout.
   // After that every call throws until start().
   bool next(Batch& batch);
 
@@ -99,52 +103,11 @@ class Loader {
   std::vector<BadImage> bad_images() const;
 
  private:
-  struct Slot {
-    Batch batch;
-    int64_t unfinished = 0;  // samples
-  };
-  struct Work {
-    Batch* batch = nullptr;
-    std::span<const int64_t> draws;  // of the whole batch
-    int64_t begin = 0, end = 0;      // positions in it
-    Slot* slot = nullptr;
-  };
+  struct Core;  // what the workers share; outlives a worker that is left to itself
 
-  void work();
-  bool has_work() const;
-  bool erases() const { return options_.mode == LoaderMode::train && options_.erasing.probability > 0; }
-  Work claim();
-  void pause();
-  void reserve(Batch& batch) const;
-  void begin_batch(Batch& batch, int64_t number) const;
-  void fill(const Work& work);
-  void fill_sample(Batch& batch, int64_t position, int64_t draw);
-  bool try_sample(Batch& batch, int64_t position, int64_t index, int64_t draw);
-  void note_bad(int64_t index, const std::string& message);
-  void wait_for(Slot& slot, std::unique_lock<std::mutex>& lock);
-  static void close_gaps(Batch& batch);
-
-  const DatasetPtr dataset_;
-  const SampleTransform transform_;
-  const LoaderOptions options_;
-  const int64_t chunk_;  // samples that a worker takes at a time
-  Sampler sampler_;      // changed only while no worker is at work
-  int64_t epoch_ = -1;
-  double wait_seconds_ = 0;  // of the consumer's thread
-
-  mutable std::mutex mutex_;  // guards what follows
-  std::condition_variable work_ready_, batch_ready_;
-  std::vector<Slot> slots_;  // batch b is made in slot b % slots
-  int64_t claimed_batch_ = 0, claimed_sample_ = 0;
-  int64_t next_batch_ = 0;  // the consumer's
-  int64_t end_batch_ = 0;
-  int at_work_ = 0;
-  std::exception_ptr error_;
-  std::map<int64_t, std::string> bad_;
-  std::atomic<bool> cancelled_ = false;  // samples in work are abandoned
-  bool stopping_ = false;
-
-  std::vector<std::jthread> workers_;  // last, so that they end before what they use
+  std::shared_ptr<Core> core_;
+  std::vector<std::thread> workers_;
+  double wait_seconds_ = 0;
 };
 
 }  // namespace engine
