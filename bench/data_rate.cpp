@@ -1,10 +1,7 @@
 #include "bench/data_rate.h"
 
-#include <atomic>
 #include <chrono>
-#include <exception>
 #include <functional>
-#include <thread>
 
 #include "engine/autograd.h"
 #include "engine/backend.h"
@@ -58,30 +55,6 @@ DataRate run_steps(Loader& loader, double seconds, const std::function<int64_t()
   return rate;
 }
 
-// `work` on `threads` threads at once for about `seconds`; how often it was done in a second. Throws what it throws.
-double rate_of(int threads, double seconds, const std::function<void(int64_t)>& work) {
-  work(0);
-  std::atomic<int64_t> count = 0;
-  std::atomic<bool> failed = false;
-  std::exception_ptr error;
-  const double start = now();
-  const auto loop = [&] {
-    try {
-      do work(count++);
-      while (!failed && now() < start + seconds);
-    } catch (...) {
-      if (!failed.exchange(true)) error = std::current_exception();
-    }
-  };
-  {
-    std::vector<std::jthread> team;
-    for (int i = 1; i < threads; ++i) team.emplace_back(loop);
-    loop();
-  }
-  if (error) std::rethrow_exception(error);
-  return static_cast<double>(count) / (now() - start);
-}
-
 }  // namespace
 
 DataRate measure_with_data(const BenchCase& cell, const std::string& path, double seconds) {
@@ -132,56 +105,28 @@ DataRate measure_with_data(const BenchCase& cell, const std::string& path, doubl
 
 std::vector<InputStage> measure_input(const std::string& path, int64_t image_size, int64_t batch, Device device,
                                       int threads, double seconds_per_stage) {
-  Input input = open_input(path, models::find_specification("resnet50"), image_size, 1);
-  const DatasetPtr data = input.data.train;
-  const int64_t pictures = data->size();
-  batch = std::min(batch, pictures);
-  std::vector<InputStage> stages;
-  const auto measure = [&](const std::string& name, const std::function<void(int64_t)>& work) {
-    for (const int count : {1, threads}) {
-      if (count == 1 || threads > 1) stages.push_back({name, count, rate_of(count, seconds_per_stage, work)});
-      if (threads == 1) break;
-    }
-  };
-  measure("read and decode", [&](int64_t i) { data->load(i % pictures); });
+  const Input input = open_input(path, models::find_specification("resnet50"), image_size, 1);
+  TrainConfig config = input.config;
+  config.batch_size = batch = std::min(batch, input.data.train->size());
+  std::vector<InputStage> stages = engine::measure_input(input.data.train, config, threads, seconds_per_stage);
 
-  constexpr int64_t kKept = 64;
-  std::vector<Picture> images;
-  for (int64_t i = 0; i < std::min(kKept, pictures); ++i)
-    images.push_back({.image = data->load(i), .file = {}, .name = {}});
-  const auto kept = static_cast<int64_t>(images.size());
-  const auto transform = [&](const SampleTransform& sample) {
-    return [&, sample](int64_t i) {
-      thread_local std::vector<uint8_t> out;
-      out.resize(static_cast<size_t>(image_size * image_size * 3));
-      RandomStream random(0, 0, static_cast<uint64_t>(i), purpose::kAugmentation);
-      sample(images[static_cast<size_t>(i % kept)], random, out);
-    };
-  };
-  measure("resize (evaluation)", transform(val_sample(input.config)));
-  measure("augment (training)", transform(train_sample(input.config)));
-
-  LoaderOptions options = train_loader_options(input.config, pictures);
-  options.batch_size = batch;
   const InputFormat format = {.device = device, .normalization = normalization(input.facts)};
+  Loader loader(input.data.train, train_sample(config), train_loader_options(config, input.data.train->size()));
   Batch ready;
-  for (const int workers : {1, threads}) {
-    options.workers = workers;
-    Loader loader(data, train_sample(input.config), options);
-    int64_t epoch = 0;
-    loader.start(epoch);
-    const DataRate rate = run_steps(loader, seconds_per_stage, [&] {
-      while (!loader.next(ready)) loader.start(++epoch);
-      return ready.count;
-    });
-    stages.push_back({"loader", workers, rate.img_per_s});
-    if (threads == 1) break;
-  }
-  const double uploads = rate_of(1, seconds_per_stage, [&](int64_t) {
+  loader.start(0);
+  loader.next(ready);
+  const auto upload = [&] {
     image_tensor(ready, format.normalization, format.tensor());
     backend(device).synchronize();
-  });
-  stages.push_back({"upload and normalise", 1, uploads * static_cast<double>(ready.count)});
+  };
+  upload();
+  int64_t uploads = 0;
+  const double start = now();
+  do {
+    upload();
+    ++uploads;
+  } while (now() < start + seconds_per_stage);
+  stages.push_back({"upload and normalise", 1, static_cast<double>(uploads * ready.count) / (now() - start)});
   return stages;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "bench/bench_case.h"
+#include "engine/train/input_rate.h"
 
 namespace engine::bench {
 
@@ -20,13 +21,7 @@ struct DataRate {
 // none, Error(usage) for a batch that is larger than the data set.
 DataRate measure_with_data(const BenchCase& cell, const std::string& path, double seconds);
 
-struct InputStage {
-  std::string name;
-  int threads = 1;
-  double img_per_s = 0;
-};
-
-// decode, resize, augment, upload each by itself, on one thread and on all, and the loader as a whole.
+// engine/train/input_rate.h, and the upload of a batch: each stage by itself, on one thread and on all.
 std::vector<InputStage> measure_input(const std::string& path, int64_t image_size, int64_t batch, Device device,
                                       int threads, double seconds_per_stage);
 

@@ -32,6 +32,7 @@
 #include "models/resnet.h"
 #include "models/summary.h"
 #include "tools/experiment.h"
+#include "tools/test_io.h"
 #include "tools/train_flags.h"
 
 namespace engine::tools {
@@ -119,13 +120,15 @@ class RunFolder {
   std::unique_ptr<RunLock> lock_;
 };
 
-DatasetPair open_data(const TrainConfig& config) {
+DatasetPair open_data(const TrainConfig& config, bool needs_val = true) {
   const bool shapes = config.data_path.empty();
   DatasetPair data = open_dataset({.path = shapes ? "shapes" : config.data_path,
+                                   .val_path = config.val_path,
                                    .val_split = config.val_split,
                                    .seed = static_cast<uint64_t>(config.seed),
                                    .shapes = {.train_size = config.shapes_train, .val_size = config.shapes_val},
-                                   .cache_bytes = config.cache_bytes});
+                                   .cache_bytes = config.cache_bytes,
+                                   .needs_val = needs_val});
   const auto expect = [&](std::string_view kind, std::string_view beginning) {
     if (config.dataset == kind && !data.summary.starts_with(beginning)) {
       fail(ErrorKind::data, "--dataset ", kind, ": ", printable(config.data_path),
@@ -135,6 +138,8 @@ DatasetPair open_data(const TrainConfig& config) {
   expect("imagefolder", "image folder");
   expect("cifar10", "CIFAR-10 ");
   expect("cifar100", "CIFAR-100 ");
+  expect("packed", "packed file ");
+  expect("tar", "tar ");
   return data;
 }
 
@@ -449,6 +454,21 @@ int train_or_test(const TrainCommand& command) {
   }
 }
 
+int test_input(const TrainCommand& command) {
+  TrainConfig config = first_look(command);
+  const std::optional<int64_t> workers = config.workers;
+  config.cache_bytes = 0;  // each picture is decoded each time, as of a set that is larger than the memory
+  const DatasetPair data = open_data(config, /*needs_val=*/false);
+  const DataFacts facts = describe_data(data, config);
+  if (!config.model) config.model = default_model(facts);
+  const Specification& specification = find_specification(*config.model);
+  config = resolve(
+      config, facts,
+      {.image_size = specification.default_image_size(), .minimum_image_size = specification.minimum_image_size()});
+  test_io(data, config, workers);
+  return 0;
+}
+
 int run(int argc, char** argv) {
   const TrainCommand command = parse_train_command(argc, argv);
   switch (command.mode) {
@@ -470,6 +490,8 @@ int run(int argc, char** argv) {
     case TrainCommand::Mode::doctor:
       std::cout << diagnose().text;
       return 0;
+    case TrainCommand::Mode::test_io:
+      return test_input(command);
     case TrainCommand::Mode::summary: {
       TrainConfig config;
       apply_flags(config, command);

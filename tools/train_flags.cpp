@@ -25,6 +25,7 @@ constexpr ModeFlag kModes[] = {
     {Mode::list_flags, "--list-flags", "the flags as Markdown tables, as in docs/training.md"},
     {Mode::summary, "--summary", "each layer of --model: output, parameters, MACs"},
     {Mode::doctor, "--doctor", "what this machine offers, and what to mend"},
+    {Mode::test_io, "--test-io", "how fast the pictures come, without a network; writes DIR/test_io.json"},
 };
 constexpr const char* kConfigFlag = "--config";
 constexpr const char* kAmpFlag = "--amp";

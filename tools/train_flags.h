@@ -14,7 +14,17 @@ struct GivenSetting {
 };
 
 struct TrainCommand {
-  enum class Mode { train, help, version, list_models, list_flags, list_recipes, summary, doctor } mode = Mode::train;
+  enum class Mode {
+    train,
+    help,
+    version,
+    list_models,
+    list_flags,
+    list_recipes,
+    summary,
+    doctor,
+    test_io
+  } mode = Mode::train;
   std::vector<std::string> config_files;  // --config, in order
   std::vector<GivenSetting> given;
   std::vector<std::string> words;  // argv

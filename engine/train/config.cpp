@@ -41,10 +41,11 @@ const std::vector<Setting> kSettings = {
     {"weights", "--weights", &C::weights, kModel, "PATH",
      "start from a safetensors file or checkpoint; another --num-classes gets a new head"},
 
-    {"data_path", "--data-path,--data-dir", &C::data_path, kData, "DIR",
-     "train/ and val/ with a folder a class, or CIFAR; without it shapes, built in"},
-    {"dataset", "--dataset", &C::dataset, kData, "KIND", "kind of data that DIR has to hold",
-     "auto,imagefolder,cifar10,cifar100,shapes"},
+    {"data_path", "--data-path,--data-dir", &C::data_path, kData, "PATH",
+     "train/ and val/ with a folder a class, CIFAR, a packed file, tars; without it shapes, built in"},
+    {"val_path", "--val-path", &C::val_path, kData, "PATH", "validation pictures that lie elsewhere"},
+    {"dataset", "--dataset", &C::dataset, kData, "KIND", "kind of data that PATH has to hold",
+     "auto,imagefolder,cifar10,cifar100,packed,tar,shapes"},
     {"val_split", "--val-split", &C::val_split, kData, "X", "hold out a fraction < 1 or X training pictures", "", 0,
      1e9},
     {"batch_size", "-b,--batch-size", &C::batch_size, kData, "N", "pictures a step (32; 128 for small ones)", "", 1,
@@ -62,6 +63,8 @@ const std::vector<Setting> kSettings = {
     {"val_crop_size", "--val-crop-size", &C::val_crop_size, kData, "N", "side in evaluation (224, 32)", "", 8, 4096},
     {"interpolation", "--interpolation", &C::interpolation, kData, "KIND", "filter of resizing", "bilinear,bicubic"},
     {"cache_bytes", "--cache-bytes", &C::cache_bytes, kData, "N", "memory for decoded pictures, in bytes", "", 0, 1e15},
+    {"data_timeout", "--data-timeout", &C::data_timeout, kData, "X",
+     "seconds that one picture may take before the run ends (0: any)", "", 0, 1e9},
     {"bad_images", "--bad-images", &C::bad_images, kData, "WHAT", "what happens to unreadable pictures", "fail,skip"},
     {"max_bad", "--max-bad", &C::max_bad, kData, "N", "most that skip allows (0.1%, at least 10)", "", 0, 1e9},
     {"shapes_train", "--shapes-train", &C::shapes_train, kData, "N", "pictures of the built-in set", "", 10, 1e8},
@@ -304,6 +307,8 @@ void check_config(const TrainConfig& config) {
   const std::string_view dataset = config.dataset;
   check(dataset == "auto" || dataset == "shapes" || !config.data_path.empty(), "--dataset ", dataset,
         " needs the folder with the data: add --data-path DIR");
+  check(config.val_path.empty() || (config.val_split == 0 && !config.data_path.empty()),
+        "--val-path goes with --data-path and without --val-split");
   check(!(config.test_only && config.weights.empty() && config.resume.empty()),
         "--test-only needs something to test: add --weights PATH, or --resume with a run or checkpoint");
   check(!(config.overwrite && !config.resume.empty()),

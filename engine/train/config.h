@@ -26,7 +26,8 @@ struct TrainConfig {
 
   // Data
   std::string data_path;         // empty: the built-in shapes
-  std::string dataset = "auto";  // auto, imagefolder, cifar10, cifar100, shapes
+  std::string val_path;          // validation pictures that lie elsewhere
+  std::string dataset = "auto";  // auto, imagefolder, cifar10, cifar100, packed, tar, shapes
   double val_split = 0;          // a fraction below 1, or a number of pictures
   std::optional<int64_t> batch_size;
   std::optional<int64_t> val_batch_size;
@@ -46,6 +47,7 @@ struct TrainConfig {
   bool ra_sampler = false;
   std::optional<int64_t> ra_reps;
   int64_t cache_bytes = int64_t{1} << 30;
+  double data_timeout = 600;        // seconds that one picture may take; 0: any
   std::string bad_images = "fail";  // fail, skip
   std::optional<int64_t> max_bad;
   int64_t shapes_train = 20000, shapes_val = 2000;

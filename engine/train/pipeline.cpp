@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/train/log.h"
+
 namespace engine {
 namespace {
 
@@ -21,7 +23,9 @@ LoaderOptions loader_options(const TrainConfig& config, LoaderMode mode, int64_t
           .bad_images = config.bad_images == "skip" ? BadImages::skip : BadImages::fail,
           .max_bad_fraction = max_bad_fraction(config, samples),
           .rank = rank,
-          .ranks = config.ranks.value_or(1)};
+          .ranks = config.ranks.value_or(1),
+          .data_timeout = config.data_timeout,
+          .on_stall = [](const std::string& message) { log_warning(message); }};
 }
 
 }  // namespace

@@ -113,9 +113,13 @@ std::string hash_of_classes(const Dataset& dataset) {
 
 // Settings without influence on any number of the run, or compared in another way.
 bool changes_nothing(const std::string& key) {
-  static const std::set<std::string> keys = {"data_path",       "dataset",   "workers",          "val_batch_size",
-                                             "cache_bytes",     "max_steps", "checkpoint_steps", "checkpoint_minutes",
-                                             "checkpoint_hist", "threads",   "weights",          "device"};
+  static const std::set<std::string> keys = {"data_path",        "val_path",
+                                             "data_timeout",     "dataset",
+                                             "workers",          "val_batch_size",
+                                             "cache_bytes",      "max_steps",
+                                             "checkpoint_steps", "checkpoint_minutes",
+                                             "checkpoint_hist",  "threads",
+                                             "weights",          "device"};
   return keys.contains(key);
 }
 

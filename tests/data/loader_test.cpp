@@ -434,59 +434,59 @@ TEST(Loader, GivesEachCopyOfASampleAnAugmentationOfItsOwn) {
 TEST(Sampler, RefusesToDrawNothing) {
   EXPECT_EQ(error_of(ErrorKind::usage, [] { Sampler({.size = 3, .repeats = 0}); }),
             "sampler: each sample drawn 0 times, but 1 or more is needed");
+}
 
-  // Sample 3 is never read until the object's end.
-  class Hanging {
-   public:
-    DatasetPtr dataset() {
-      return fake_dataset({.size = 20, .load = [gate = gate_](int64_t index) {
-                             if (index == 3) gate->acquire();
-                             return Image{.width = 1, .height = 1, .pixels = {0, 0, 0}};
-                           }});
-    }
-    void release() { gate_->release(100); }
-    ~Hanging() { release(); }
-
-   private:
-    std::shared_ptr<std::counting_semaphore<>> gate_ = std::make_shared<std::counting_semaphore<>>(0);
-  };
-
-  TEST(LoaderStall, EndsTheRunAndNamesThePicture) {
-    Hanging hanging;
-    std::vector<std::string> warnings;
-    Loader loader(hanging.dataset(), mark,
-                  tiny({.mode = LoaderMode::evaluate,
-                        .batch_size = 2,
-                        .workers = 2,
-                        .stall_warning = 0.02,
-                        .data_timeout = 0.2,
-                        .on_stall = [&](const std::string& message) { warnings.push_back(message); }}));
-    loader.start(0);
-    Batch batch;
-    EXPECT_TRUE(loader.next(batch));
-    const std::string refusal =
-        "picture 3: has not been read for 0.2 s; does its file system hang? --data-timeout sets how long to wait, 0 "
-        "for "
-        "ever";
-    EXPECT_EQ(error_of(ErrorKind::data, [&] { loader.next(batch); }), refusal);
-    EXPECT_EQ(error_of(ErrorKind::data, [&] { loader.next(batch); }), refusal);
-    EXPECT_THAT(warnings,
-                ElementsAre("picture 3: has not been read for 0.02 s; does its file system hang? The run ends "
-                            "after 0.2 s"));
-  }  // its worker is left behind
-
-  TEST(LoaderStall, IsNoneWhileTheConsumerIsBusyItself) {
-    Hanging hanging;
-    Loader loader(hanging.dataset(), mark,
-                  tiny({.mode = LoaderMode::evaluate, .batch_size = 1, .workers = 1, .data_timeout = 0.01}));
-    loader.start(0);
-    Batch batch;
-    for (int i = 0; i < 3; ++i) {
-      ASSERT_TRUE(loader.next(batch));
-      std::this_thread::sleep_for(20ms);
-    }
-    hanging.release();
+// Sample 3 is never read until the object's end.
+class Hanging {
+ public:
+  DatasetPtr dataset() {
+    return fake_dataset({.size = 20, .load = [gate = gate_](int64_t index) {
+                           if (index == 3) gate->acquire();
+                           return Image{.width = 1, .height = 1, .pixels = {0, 0, 0}};
+                         }});
   }
+  void release() { gate_->release(100); }
+  ~Hanging() { release(); }
+
+ private:
+  std::shared_ptr<std::counting_semaphore<>> gate_ = std::make_shared<std::counting_semaphore<>>(0);
+};
+
+TEST(LoaderStall, EndsTheRunAndNamesThePicture) {
+  Hanging hanging;
+  std::vector<std::string> warnings;
+  Loader loader(hanging.dataset(), mark,
+                tiny({.mode = LoaderMode::evaluate,
+                      .batch_size = 2,
+                      .workers = 2,
+                      .stall_warning = 0.02,
+                      .data_timeout = 0.2,
+                      .on_stall = [&](const std::string& message) { warnings.push_back(message); }}));
+  loader.start(0);
+  Batch batch;
+  EXPECT_TRUE(loader.next(batch));
+  const std::string refusal =
+      "picture 3: has not been read for 0.2 s; does its file system hang? --data-timeout sets how long to wait, 0 "
+      "for "
+      "ever";
+  EXPECT_EQ(error_of(ErrorKind::data, [&] { loader.next(batch); }), refusal);
+  EXPECT_EQ(error_of(ErrorKind::data, [&] { loader.next(batch); }), refusal);
+  EXPECT_THAT(warnings, ElementsAre("picture 3: has not been read for 0.02 s; does its file system hang? The run ends "
+                                    "after 0.2 s"));
+}  // its worker is left behind
+
+TEST(LoaderStall, IsNoneWhileTheConsumerIsBusyItself) {
+  Hanging hanging;
+  Loader loader(hanging.dataset(), mark,
+                tiny({.mode = LoaderMode::evaluate, .batch_size = 1, .workers = 1, .data_timeout = 0.01}));
+  loader.start(0);
+  Batch batch;
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(loader.next(batch));
+    std::this_thread::sleep_for(20ms);
+  }
+  hanging.release();
+}
 
 }  // namespace
 }  // namespace engine
