@@ -56,8 +56,10 @@ class ChosenRows {
     const uint8_t* from = x_ + (n * h_ + p) * w_ * c_;
     for (int64_t q = 0; q < w_; ++q)
       for (int64_t c = 0; c < c_; ++c) row[q * c_ + c] = table_[static_cast<size_t>(c * 256 + from[q * c_ + c])];
-    const int64_t* box = erased_ ? erased_ + 4 * n : nullptr;
-    if (box && p >= box[0] && p < box[2] && box[1] < box[3]) std::fill(row + box[1] * c_, row + box[3] * c_, 0.0f);
+    if (!erased_ || p < erased_[4 * n] || p >= erased_[4 * n + 2]) return;
+    const int64_t left = std::clamp<int64_t>(erased_[4 * n + 1], 0, w_);
+    const int64_t right = std::clamp<int64_t>(erased_[4 * n + 3], left, w_);
+    std::fill(row + left * c_, row + right * c_, 0.0f);
   }
 
   const uint8_t* x_;

@@ -1,7 +1,6 @@
 #include "engine/data/pixel_ops.h"
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 namespace engine {
@@ -67,7 +66,8 @@ Hsv to_hsv(const uint8_t* rgb) {
   } else {
     hue = static_cast<float>(4.0 + green - red);
   }
-  hue = static_cast<float>(std::fmod(hue / 6.0 + 1.0, 1.0));
+  const double turns = hue / 6.0 + 1.0;  // 5/6 ... 11/6
+  hue = static_cast<float>(turns >= 1.0 ? turns - 1.0 : turns);
   return {clip(static_cast<int>(hue * 255.0)), clip(static_cast<int>(saturation * 255.0)), largest};
 }
 
@@ -78,10 +78,14 @@ void to_rgb(const Hsv& hsv, uint8_t* rgb) {
     return;
   }
   const double sixths = static_cast<float>(hsv.h) * 6.0 / 255.0;
-  const int sector = static_cast<int>(std::floor(sixths));
+  const int sector = static_cast<int>(sixths);
   const auto rest = static_cast<float>(sixths - static_cast<float>(sector));
   const auto saturation = static_cast<float>(static_cast<float>(hsv.s) / 255.0);
-  const auto scaled = [&](double share) { return clip(static_cast<int>(std::round(static_cast<float>(v) * share))); };
+  const auto scaled = [&](double share) {
+    const double value = static_cast<float>(v) * share;  // not below 0
+    const int whole = static_cast<int>(value);
+    return clip(value - whole >= 0.5 ? whole + 1 : whole);  // std::round, which is a call for the oldest processors
+  };
   const uint8_t p = scaled(1.0 - saturation);
   const uint8_t q = scaled(1.0 - static_cast<double>(saturation * rest));
   const uint8_t t = scaled(1.0 - saturation * (1.0 - rest));

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
@@ -130,6 +131,23 @@ TEST(TimmRandAugment, EqualsTimmsAtEveryMagnitude) {
       append(all, pattern(33, 27), {op}, AugmentPolicy{.kind = Kind::timm}.fill());
     }
     EXPECT_EQ(hash(all), row[6]);
+  }
+}
+
+TEST(Operations, TakePicturesOfAnySize) {
+  for (const auto& [width, height] : {std::pair(1, 1), {1, 5}, {2, 3}, {3, 2}, {3, 3}}) {
+    const std::vector<uint8_t> before = pattern(width, height).pixels;
+    for (const auto& [name, operation] : kOperations) {
+      for (const auto interpolation : {Interpolation::bilinear, Interpolation::bicubic}) {
+        SCOPED_TRACE(name + " of " + std::to_string(width) + "x" + std::to_string(height));
+        std::vector<uint8_t> guarded(before.size() + 2, 77);
+        std::ranges::copy(before, guarded.begin() + 1);
+        apply({.operation = operation, .value = 0.4, .interpolation = interpolation},
+              Pixels(std::span(guarded).subspan(1, before.size()), width, height), {});
+        EXPECT_EQ(guarded.front(), 77);
+        EXPECT_EQ(guarded.back(), 77);
+      }
+    }
   }
 }
 
