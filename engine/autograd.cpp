@@ -15,6 +15,7 @@ namespace {
 
 thread_local bool recording = true;
 thread_local std::function<void(const Tensor&)> gradient_added;
+thread_local TapeObserver* observer = nullptr;
 std::atomic<uint64_t> nodes_created{0};
 std::atomic<int64_t> nodes_alive{0};
 
@@ -80,6 +81,14 @@ GradientHook::~GradientHook() {
   gradient_added = nullptr;
 }
 
+TapeObserver::TapeObserver() {
+  check(observer == nullptr, "TapeObserver: this thread already has one");
+  observer = this;
+}
+TapeObserver::~TapeObserver() {
+  observer = nullptr;
+}
+
 bool needs_grad(const Tensors& inputs) {
   return recording && std::any_of(inputs.begin(), inputs.end(), [](const Tensor& x) { return x.requires_grad(); });
 }
@@ -99,6 +108,7 @@ Tensor record(Tensor y, const Tensors& inputs, BackwardFunction backward) {
   body->node = make_node();
   for (const Tensor& input : inputs) body->node->inputs.push_back(input.requires_grad() ? input : Tensor{});
   body->node->backward = std::move(backward);
+  if (observer != nullptr) observer->computed(body->node->number, y.detach(), inputs);
   return Tensor(std::move(body));
 }
 
@@ -133,6 +143,7 @@ void Tensor::backward(Tensor dy) const {
     Tensors gradients = std::exchange(node->backward, nullptr)(std::move(gradient));  // frees what the op saved
     check(gradients.size() == inputs.size(), "backward: an op returned ", gradients.size(), " gradients for ",
           inputs.size(), " inputs");
+    if (observer != nullptr) observer->differentiated(node->number, inputs, gradients);
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (!inputs[i].defined() || !gradients[i].defined()) continue;
       check(gradients[i].shape() == inputs[i].shape() && gradients[i].dtype() == inputs[i].dtype(),

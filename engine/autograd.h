@@ -57,6 +57,21 @@ class GradientHook {
   GradientHook& operator=(const GradientHook&) = delete;
 };
 
+// While it lives, sees what this thread's operations compute and what their backward passes return: for diagnosis. One
+// at a time. Tensors are handed over as they are then: later operations may write into their storage.
+class TapeObserver {
+ public:
+  TapeObserver();
+  virtual ~TapeObserver();
+  TapeObserver(const TapeObserver&) = delete;
+  TapeObserver& operator=(const TapeObserver&) = delete;
+
+  // record() has attached y, the result of `inputs`, as this node.
+  virtual void computed(uint64_t node, const Tensor& y, const Tensors& inputs) = 0;
+  // backward() has come through the node: one gradient an input; undefined where none is asked for.
+  virtual void differentiated(uint64_t node, const Tensors& inputs, const Tensors& gradients) = 0;
+};
+
 // How many nodes exist, of this and every other tape: for tests and tools.
 int64_t live_nodes();
 

@@ -22,6 +22,7 @@
 #include "engine/train/checkpointer.h"
 #include "engine/train/device_choice.h"
 #include "engine/train/doctor.h"
+#include "engine/train/failed_batch.h"
 #include "engine/train/log.h"
 #include "engine/train/progress.h"
 #include "engine/train/ranks.h"
@@ -32,6 +33,7 @@
 #include "models/resnet.h"
 #include "models/summary.h"
 #include "tools/experiment.h"
+#include "tools/replay.h"
 #include "tools/test_io.h"
 #include "tools/train_flags.h"
 
@@ -108,7 +110,8 @@ class RunFolder {
   }
   // Leaves nothing of an earlier run that a new one would mix with.
   void clear() const {
-    for (const char* name : {"checkpoints", "tb", "metrics.jsonl", "summary.json", "report.html", "run.json"}) {
+    for (const char* name :
+         {"checkpoints", "tb", "metrics.jsonl", "summary.json", "report.html", "run.json", kFailedBatchFile}) {
       std::error_code error;
       fs::remove_all(path_ / name, error);
       check(!error, "cannot remove ", printable((path_ / name).string()), ": ", error.message());
@@ -327,6 +330,8 @@ void make_net(Run& run) {
   } else if (!config.weights.empty() && !setup.resume.checkpoint) {
     load_initial_weights(config, net);
   }
+  const bool loaded = !config.weights.empty() || (setup.resume.checkpoint && config.test_only);
+  if (loaded) check_finite(net.state(), config.weights.empty() ? "--resume" : "--weights", config.allow_nonfinite);
   net.to(setup.device);
   setup.model = {.name = *config.model,
                  .module = &net,
@@ -501,7 +506,7 @@ int run(int argc, char** argv) {
     case TrainCommand::Mode::train:
       break;
   }
-  return train_or_test(command);
+  return asks_for_replay(command) ? replay(command) : train_or_test(command);
 }
 
 int report_error(int code, const std::string& message) {

@@ -1,5 +1,8 @@
 #include "engine/train/checkpointer.h"
 
+#include <cstring>
+#include <span>
+
 #include "engine/error.h"
 #include "engine/io/checkpoint.h"
 #include "engine/nn/weights.h"
@@ -9,6 +12,25 @@ namespace engine {
 namespace {
 
 constexpr int kMaxFailures = 3;
+
+bool is_finite(std::span<const std::byte> data) {
+  // Of the bits, so that it is one pass of integer arithmetic whatever the compiler knows about NaN.
+  constexpr uint32_t kExponent = 0x7f800000u;
+  bool finite = true;
+  for (size_t at = 0; at + sizeof(uint32_t) <= data.size(); at += sizeof(uint32_t)) {
+    uint32_t bits;
+    std::memcpy(&bits, data.data() + at, sizeof bits);
+    finite &= (bits & kExponent) != kExponent;
+  }
+  return finite;
+}
+
+void check_saved(const std::vector<TensorView>& views, int64_t step) {
+  for (const TensorView& view : views)
+    if (view.dtype == SafetensorsDType::f32 && !is_finite(view.data))
+      fail(ErrorKind::diverged, "checkpoint: ", view.name, " is not finite after step ", step,
+           "; nothing was saved, go on from the last checkpoint with a lower --lr");
+}
 
 }  // namespace
 
@@ -31,6 +53,7 @@ bool Checkpointer::attempt(const Write& write, bool required) {
 
 bool Checkpointer::save(Module& module, const Optimizer& optimizer, const SavedState& saved, bool required) {
   const HostState model(module.state()), trainer(optimizer.state());
+  for (const HostState* state : {&model, &trainer}) check_saved(state->views(), saved.state.step);
   const CheckpointContents contents{.step = saved.state.step,
                                     .model = model.views(),
                                     .trainer = trainer.views(),
@@ -47,6 +70,15 @@ bool Checkpointer::save(Module& module, const Optimizer& optimizer, const SavedS
 
 void Checkpointer::mark_best() {
   attempt([&] { copy_checkpoint(run_dir_, "last", "best"); }, false);
+}
+
+void check_finite(const std::vector<NamedTensor>& state, const std::string& origin, bool allowed) {
+  if (allowed) return;
+  const HostState host(state);
+  for (const TensorView& view : host.views())
+    if (view.dtype == SafetensorsDType::f32 && !is_finite(view.data))
+      fail(ErrorKind::diverged, origin, ": ", view.name,
+           " is not finite, so nothing can be learnt from it; take another checkpoint, or --allow-nonfinite");
 }
 
 uint64_t estimate_checkpoint_bytes(Module& module) {

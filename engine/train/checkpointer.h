@@ -18,8 +18,8 @@ class Checkpointer {
   Checkpointer(std::filesystem::path run_dir, int64_t keep_older)
       : run_dir_(std::move(run_dir)), keep_older_(keep_older) {}
 
-  // Writes `last`. A disk that fails is warned of, and the training goes on; throws Error(checkpoint) at the third
-  // failure in a row, or at once if `required`.
+  // Writes `last`. Throws Error(diverged), and writes nothing, if a tensor is not finite. A disk that fails is warned
+  // of, and the training goes on; throws Error(checkpoint) at the third failure in a row, or at once if `required`.
   bool save(Module& module, const Optimizer& optimizer, const SavedState& saved, bool required = false);
 
   // Makes `best` the checkpoint that `last` is now.
@@ -33,6 +33,10 @@ class Checkpointer {
   int64_t keep_older_;
   int failures_ = 0;
 };
+
+// Throws Error(diverged) with the first of these tensors that holds infinity or NaN, unless they are `allowed`.
+// `origin` is where they come from.
+void check_finite(const std::vector<NamedTensor>& state, const std::string& origin, bool allowed);
 
 // Bytes that one checkpoint of this module will take, momentum included.
 uint64_t estimate_checkpoint_bytes(Module& module);

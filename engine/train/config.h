@@ -82,7 +82,8 @@ struct TrainConfig {
 
   // Device
   std::string device = "auto";           // auto, cpu, cuda, cuda:N, emulated
-  std::optional<std::string> precision;  // fp32, bf16
+  std::optional<std::string> precision;  // fp32, bf16, fp16
+  int64_t skip_nonfinite = 0;
   std::optional<int64_t> threads;
   int64_t seed = 0;
   bool deterministic = false;
@@ -99,6 +100,8 @@ struct TrainConfig {
   std::string resume;      // empty: a new run; auto, or the folder of a run or checkpoint
   bool overwrite = false;
   bool test_only = false;
+  std::string replay;  // the batch that a diverged run saved
+  bool allow_nonfinite = false;
   std::optional<int64_t> print_freq;
   std::string log_format = "text";  // text, jsonl
   std::string color = "auto";       // auto, always, never

@@ -27,8 +27,13 @@ std::string device_description(Device device) {
 }
 
 void check_precision(const TrainConfig& config, Device device) {
-  if (config.precision != "bf16" || device.type != DeviceType::cpu) return;
+  if (device.type != DeviceType::cpu) return;
   const std::string description = device_description(device);
+  if (config.precision == "fp16") {
+    fail(ErrorKind::device, "--precision fp16: ", description,
+         " computes in fp32 and bf16; use one of these, or --device cuda");
+  }
+  if (config.precision != "bf16") return;
   if (description.find("with bf16") == std::string::npos) {
     fail(ErrorKind::device, "--precision bf16: ", description,
          " has no bf16 instructions, so it would be slower than fp32; use --precision fp32");

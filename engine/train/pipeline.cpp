@@ -32,7 +32,9 @@ LoaderOptions loader_options(const TrainConfig& config, LoaderMode mode, int64_t
 
 InputFormat input_format(const TrainConfig& config, const DataFacts& data, Device device) {
   return {.device = device,
-          .dtype = *config.precision == "bf16" ? DType::bf16 : DType::f32,
+          .dtype = *config.precision == "bf16"   ? DType::bf16
+                   : *config.precision == "fp16" ? DType::f16
+                                                 : DType::f32,
           .normalization = normalization(data)};
 }
 

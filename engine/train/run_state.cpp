@@ -85,6 +85,19 @@ std::optional<ValidationResult> to_validation(const Json& json) {
                           .train_acc1 = to_double(json.at("train_acc1"))};
 }
 
+Json to_json(const LossScale& scale) {
+  return {{"scale", scale.scale}, {"good_steps", scale.good_steps}, {"overflows", scale.overflows}};
+}
+
+// Absent in the checkpoints of earlier versions.
+LossScale to_loss_scale(const Json& state) {
+  if (!state.contains("loss_scale")) return {};
+  const Json& json = state["loss_scale"];
+  return {.scale = json.at("scale").get<double>(),
+          .good_steps = json.at("good_steps").get<int64_t>(),
+          .overflows = json.at("overflows").get<int64_t>()};
+}
+
 RunState to_state(const Json& json) {
   return {.step = json.at("step").get<int64_t>(),
           .epoch = json.at("epoch").get<int64_t>(),
@@ -96,7 +109,9 @@ RunState to_state(const Json& json) {
           .last = to_validation(json.at("last")),
           .seconds = json.at("seconds").get<double>(),
           .train_seconds = json.at("train_seconds").get<double>(),
-          .train_images = json.at("train_images").get<int64_t>()};
+          .train_images = json.at("train_images").get<int64_t>(),
+          .loss_scale = to_loss_scale(json),
+          .steps_left_out = json.value("steps_left_out", int64_t{0})};
 }
 
 std::string hash_of_labels(const Dataset& dataset) {
@@ -155,6 +170,8 @@ std::string saved_state_json(const SavedState& saved) {
                      {"seconds", state.seconds},
                      {"train_seconds", state.train_seconds},
                      {"train_images", state.train_images},
+                     {"loss_scale", to_json(state.loss_scale)},
+                     {"steps_left_out", state.steps_left_out},
                      {"identity", identity},
                      {"environment",
                       {{"device", saved.environment.device},

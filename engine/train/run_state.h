@@ -10,6 +10,7 @@
 
 #include "engine/data/dataset.h"
 #include "engine/train/config.h"
+#include "engine/train/loss_scaler.h"
 #include "engine/train/metrics.h"
 #include "engine/train/unusual.h"
 
@@ -35,6 +36,8 @@ struct RunState {
   double seconds = 0;                          // of all processes of the run together
   double train_seconds = 0;                    // spent in steps, those that were the first of a process apart
   int64_t train_images = 0;                    // in those steps
+  LossScale loss_scale;                        // with --precision fp16
+  int64_t steps_left_out = 0;                  // by --skip-nonfinite
 };
 
 // Names and values that decide whether a checkpoint belongs to this model and these data.

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <sstream>
+#include <utility>
 
 #include "engine/autograd.h"
 #include "engine/backend.h"
@@ -11,24 +13,21 @@
 #include "engine/error.h"
 #include "engine/ops/images.h"
 #include "engine/storage.h"
+#include "engine/train/layer_report.h"
 
 namespace engine {
 namespace {
 
 constexpr size_t kMaxListed = 8;
 
-[[noreturn]] void fail_diverged(const Dataset& dataset, const Batch& batch, int64_t step, double lr,
-                                const std::string& what) {
-  std::ostringstream message;
-  message << "training: " << what << " in step " << step << " at a learning rate of " << lr << ", samples";
+std::string list_samples(const Dataset& dataset, const Batch& batch) {
+  std::ostringstream text;
   const size_t listed = std::min(batch.indices.size(), kMaxListed);
   for (size_t i = 0; i < listed; ++i) {
-    message << (i == 0 ? " " : ", ") << batch.indices[i] << " (" << dataset.describe(batch.indices[i]) << ")";
+    text << (i == 0 ? " " : ", ") << batch.indices[i] << " (" << dataset.describe(batch.indices[i]) << ")";
   }
-  if (listed < batch.indices.size()) message << " and " << batch.indices.size() - listed << " more";
-  message
-      << "; no parameter was updated: go on from the last checkpoint with a lower --lr, or a longer --lr-warmup-epochs";
-  throw Error(ErrorKind::diverged, message.str());
+  if (listed < batch.indices.size()) text << " and " << batch.indices.size() - listed << " more";
+  return text.str();
 }
 
 // What the training forward pass counts on the host: replayed, it does not pass there.
@@ -57,6 +56,15 @@ TrainStep::TrainStep(const TrainableModel& model, Optimizer& optimizer, const St
                                      [&](const NamedParameter& p) { return p.name == tensor.name; });
     if (!trained) buffers_.push_back(tensor);
   }
+  if (options.scale_loss) {
+    gradient_of_loss_ = Tensor::empty({}, {DType::f32, options.input.device});
+    unscale_ = Tensor::empty({}, {DType::f32, options.input.device});
+  }
+}
+
+void TrainStep::restore(const LossScale& loss_scale, int64_t left_out) {
+  loss_scale_ = loss_scale;
+  left_out_ = left_out;
 }
 
 TrainStep::~TrainStep() = default;
@@ -88,19 +96,26 @@ void TrainStep::prepare(const Batch& batch, bool record) {
   times_.copy += watch.lap();
 }
 
-void TrainStep::forward_backward(double scale) {
+Tensor TrainStep::network_input() const {
   const InputFormat& input = options_.input;
+  return normalize_images(prepared_.images, input.normalization.mean, input.normalization.std, input.dtype,
+                          prepared_.choices);
+}
+
+Tensor TrainStep::target() const {
+  return options_.mixes ? mixed_targets(prepared_.labels, prepared_.choices.mix, model_.num_classes) : prepared_.labels;
+}
+
+void TrainStep::forward_backward() {
   prepared_.logits = prepared_.loss = {};
-  const Tensor images = normalize_images(prepared_.images, input.normalization.mean, input.normalization.std,
-                                         input.dtype, prepared_.choices);
-  const Tensor logits = model_.forward(images);
-  const Tensor target =
-      options_.mixes ? mixed_targets(prepared_.labels, prepared_.choices.mix, model_.num_classes) : prepared_.labels;
-  const Tensor loss = compute_loss(options_.loss, logits, target);
-  if (scale == 1) {
-    loss.backward();
+  const Tensor logits = model_.forward(network_input());
+  const Tensor loss = compute_loss(options_.loss, logits, target());
+  if (options_.scale_loss) {
+    loss.backward(gradient_of_loss_);
+  } else if (share_of_batch() != 1) {
+    loss.backward(Tensor::scalar(share_of_batch(), {DType::f32, options_.input.device}));
   } else {
-    loss.backward(Tensor::scalar(scale, {DType::f32, input.device}));
+    loss.backward();
   }
   prepared_.logits = logits.detach();
   prepared_.loss = loss.detach();
@@ -118,6 +133,7 @@ void TrainStep::update() {
   }
   device.check_gradients({.gradients = gradients,
                           .loss = updates_apart() ? Tensor{} : prepared_.loss,  // the host has looked at each
+                          .unscale = unscale_,
                           .max_norm = options_.max_grad_norm,
                           .found = found_,
                           .norm = grad_norm_,
@@ -135,10 +151,10 @@ void TrainStep::update() {
 void TrainStep::run_batch(const Batch& batch) {
   prepare(batch, options_.record);
   const auto work = [this] {
-    if (updates_apart()) return forward_backward(share_of_batch());
+    if (updates_apart()) return forward_backward();
     for (NamedParameter& parameter : parameters_) parameter.tensor.clear_grad();
     if (options_.exchange != nullptr) options_.exchange->begin();
-    forward_backward(share_of_batch());
+    forward_backward();
     if (options_.exchange != nullptr) exchange();
     update();
   };
@@ -191,7 +207,7 @@ int64_t TrainStep::largest_batch(const Batch& tried) {
     reset_peak_memory(device);
     try {
       prepare(batch, /*record=*/false);
-      forward_backward(1);
+      forward_backward();
     } catch (const Error&) {
       continue;  // still too large, or one pixel a channel
     }
@@ -211,7 +227,58 @@ int64_t TrainStep::largest_batch(const Batch& tried) {
   return std::clamp(fits, static_cast<int64_t>(larger), tried.count - 1);
 }
 
-MetricSums TrainStep::run(Loader& loader, const Dataset& dataset, Batch& batch, int64_t step, double lr) {
+void TrainStep::keep_buffers() {
+  if (kept_buffers_.empty())
+    for (const NamedTensor& buffer : buffers_)
+      kept_buffers_.push_back(Tensor::empty(buffer.tensor.shape(), {buffer.tensor.dtype(), buffer.tensor.device()}));
+  for (size_t i = 0; i < buffers_.size(); ++i) kept_buffers_[i].copy_from(buffers_[i].tensor);
+}
+
+void TrainStep::restore_buffers() {
+  for (size_t i = 0; i < buffers_.size(); ++i) buffers_[i].tensor.copy_from(kept_buffers_[i]);
+}
+
+void TrainStep::fill_gradients(double value) {
+  for (const NamedParameter& parameter : parameters_)
+    if (parameter.tensor.grad().defined()) backend(options_.input.device).fill(parameter.tensor.grad(), value);
+}
+
+std::string TrainStep::diagnose(const Batch& batch, int64_t step, const std::string& what) {
+  std::string text;
+  try {
+    prepared_ = {};  // the memory of what was recorded is needed
+    prepare(batch, /*record=*/false);
+    const Tensor images = network_input();
+    const double scale = options_.scale_loss ? loss_scale_.scale : 1;
+    const LayerReport report = inspect_layers(model_, options_.loss, images, target(), scale);
+    text = report.first_not_finite.empty()
+               ? "; computed again by itself, this batch is finite in all layers"
+               : "; the first in the network that is not finite is " + report.first_not_finite;
+    if (options_.on_diverged)
+      text += "; " + options_.on_diverged({.images = images,
+                                           .target = target(),
+                                           .indices = batch.indices,
+                                           .step = step,
+                                           .lr = optimizer_.lr(),
+                                           .loss_scale = scale,
+                                           .reason = what,
+                                           .config = {}});
+  } catch (const Error& error) {
+    text += std::string("; more could not be found out (") + error.what() + ")";
+  }
+  return text;
+}
+
+void TrainStep::diverge(const Dataset& dataset, const Batch& batch, int64_t step, const std::string& what) {
+  std::ostringstream message;
+  message << "training: " << what << " in step " << step << " at a learning rate of " << optimizer_.lr() << ", samples"
+          << list_samples(dataset, batch) << diagnose(batch, step, what)
+          << "; no parameter was updated: go on from the last checkpoint with a lower --lr, or a longer "
+             "--lr-warmup-epochs";
+  throw Error(ErrorKind::diverged, message.str());
+}
+
+StepResult TrainStep::run(Loader& loader, const Dataset& dataset, Batch& batch, int64_t step, double lr) {
   try {
     return run_batches(loader, dataset, batch, step, lr);
   } catch (const Error& error) {
@@ -222,35 +289,62 @@ MetricSums TrainStep::run(Loader& loader, const Dataset& dataset, Batch& batch, 
   }
 }
 
-MetricSums TrainStep::run_batches(Loader& loader, const Dataset& dataset, Batch& batch, int64_t step, double lr) {
-  MetricSums sums;
+void TrainStep::upload_controls(double lr) {
+  Backend& device = backend(options_.input.device);
+  const auto put = [&](const Tensor& to, double value) {
+    const auto number = static_cast<float>(value);
+    device.upload(to.raw(), &number, sizeof(number));
+  };
+  optimizer_.set_lr(static_cast<float>(lr));
+  put(lr_, optimizer_.lr());
+  if (!options_.scale_loss) return;
+  put(gradient_of_loss_, loss_scale_.scale * share_of_batch());
+  put(unscale_, 1 / loss_scale_.scale);
+}
+
+std::string TrainStep::find_fault() {
+  const auto found = static_cast<size_t>(found_.item());
+  if (found == 0) return "";
+  const size_t first = checked_.size() + (updates_apart() ? 0 : 1) - found;
+  if (first == checked_.size()) return "the loss is not finite";
+  return "the gradient of " + parameters_[checked_[first]].name + " is not finite";
+}
+
+StepResult TrainStep::run_batches(Loader& loader, const Dataset& dataset, Batch& batch, int64_t step, double lr) {
+  StepResult result;
+  const bool alone = options_.exchange == nullptr;  // other ranks wait for this one's gradients, whatever they are
+  const bool may_skip = left_out_ < options_.skip_nonfinite;
   // Where a call is the computation, its time is the device's.
   double& calls = options_.input.device.type == DeviceType::cuda ? times_.host : times_.device;
   Stopwatch watch;
-  optimizer_.set_lr(static_cast<float>(lr));
-  const float rate = optimizer_.lr();
-  backend(options_.input.device).upload(lr_.raw(), &rate, sizeof(rate));
+  upload_controls(lr);
+  if (may_skip) keep_buffers();
   for (int64_t i = 0; i < options_.grad_accum_steps; ++i) {
     if (!loader.next(batch)) fail(ErrorKind::internal, "training: the data ended before step ", step);
+    if (alone && !result.left_out.empty()) continue;  // the step's other batches belong to it
     times_.data += watch.lap();
     const double copied = times_.copy;
     run_batch(batch);
     calls += watch.lap() - (times_.copy - copied);
     const double value = prepared_.loss.item();
-    if (!std::isfinite(value)) {
-      fail_diverged(dataset, batch, step, lr, "the loss is " + std::string(std::isnan(value) ? "NaN" : "infinite"));
-    }
-    sums.add({.loss = value * static_cast<double>(batch.count),
-              .correct = count_correct(prepared_.logits, batch.labels),
-              .count = batch.count});
     times_.device += watch.lap();
+    if (std::isfinite(value)) {
+      result.sums.add({.loss = value * static_cast<double>(batch.count),
+                       .correct = count_correct(prepared_.logits, batch.labels),
+                       .count = batch.count});
+      continue;
+    }
+    result.left_out = "the loss is " + std::string(std::isnan(value) ? "NaN" : "infinite");
+    if (alone && !may_skip) diverge(dataset, batch, step, result.left_out);
   }
-  if (options_.exchange != nullptr) {
-    exchange();
-    times_.comm += watch.lap();
-  }
-  if (updates_apart()) {
-    if (options_.exchange != nullptr) exchange();
+  const bool judged = alone && !result.left_out.empty();
+  if (judged && updates_apart()) fill_gradients(-0.0);  // for the same reason as in update()
+  if (!judged && updates_apart()) {
+    if (!alone && !result.left_out.empty()) fill_gradients(std::numeric_limits<double>::quiet_NaN());  // all will see
+    if (!alone) {
+      exchange();
+      times_.comm += watch.lap();
+    }
     if (!prepared_.update) {
       update();
     } else if (!prepared_.update->run([this] { update(); })) {
@@ -259,12 +353,28 @@ MetricSums TrainStep::run_batches(Loader& loader, const Dataset& dataset, Batch&
   }
   prepared_.versions = versions();
   calls += watch.lap();
-  if (const auto found = static_cast<size_t>(found_.item()); found != 0) {
-    const size_t first = checked_.size() + (updates_apart() ? 0 : 1) - found;  // the loss, which is finite, comes last
-    fail_diverged(dataset, batch, step, lr, "the gradient of " + parameters_[checked_[first]].name + " is not finite");
+  if (!judged) {
+    // The same on every rank.
+    const std::string fault = find_fault();
+    times_.device += watch.lap();
+    if (options_.scale_loss) {
+      const LossScale used = loss_scale_;
+      loss_scale_ = next_loss_scale(used, fault.empty());
+      if (fault.empty()) return result;
+      std::ostringstream text;
+      text << fault << " with the loss scaled by " << used.scale;
+      result.left_out = text.str();
+      if (loss_scale_.overflows <= kMaxOverflows) return result;
+      const int64_t overflows = std::exchange(loss_scale_, used).overflows;
+      diverge(dataset, batch, step, result.left_out + " (" + std::to_string(overflows) + " overflows in a row)");
+    }
+    if (fault.empty()) return result;
+    if (result.left_out.empty()) result.left_out = fault;
+    if (!may_skip) diverge(dataset, batch, step, result.left_out);
   }
-  times_.device += watch.lap();
-  return sums;
+  ++left_out_;
+  restore_buffers();
+  return result;
 }
 
 }  // namespace engine

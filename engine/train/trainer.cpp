@@ -21,6 +21,7 @@
 #include "engine/train/checkpointer.h"
 #include "engine/train/device_choice.h"
 #include "engine/train/evaluate.h"
+#include "engine/train/failed_batch.h"
 #include "engine/train/log.h"
 #include "engine/train/pipeline.h"
 #include "engine/train/ranks.h"
@@ -67,6 +68,20 @@ struct Settling {
   StepTimes times;
 };
 
+// What ends the message about a step that diverged.
+std::string save_failed_batch(const TrainSetup& setup, FailedBatch batch) {
+  const int64_t rank = rank_of(setup);
+  const std::string name = rank == 0 ? kFailedBatchFile : fmt::format("failed-batch-rank{}.safetensors", rank);
+  const std::string path = (setup.run_dir / name).string();
+  batch.config = config_json(setup.config);
+  try {
+    write_failed_batch(path, batch, *setup.model.module);
+  } catch (const Error& error) {
+    return std::string("the batch could not be saved: ") + error.what();
+  }
+  return "the batch is saved: resnet-train --replay " + printable(path) + " shows the largest values of each layer";
+}
+
 class Trainer {
  public:
   explicit Trainer(const TrainSetup& setup);
@@ -92,6 +107,7 @@ class Trainer {
   bool save(bool required = false);
   Progress progress() const;
   double seconds_left() const;
+  void note_left_out(const std::string& why);
   RunDescription description() const;
   void report(const RunSummary& summary);
   RunSummary summary(int exit_code, const std::string& reason, const std::string& message = {});
@@ -151,7 +167,9 @@ void Trainer::restore() {
   load_weights(setup_.resume.checkpoint->model, *setup_.model.module);
   optimizer_->load_state(read_state(setup_.resume.checkpoint->trainer));
   backend(setup_.device).import_plans(saved.environment.plans);
+  check_finite(setup_.model.module->state(), origin, setup_.config.allow_nonfinite);
   state_ = saved.state;
+  train_step_.restore(state_.loss_scale, state_.steps_left_out);
   seconds_before_ = state_.seconds;
   log_info(fmt::format("resumed  step {} of epoch {} from {}", state_.step, state_.epoch + 1, printable(origin)));
 }
@@ -187,6 +205,8 @@ void Trainer::announce() {
 SavedState Trainer::saved_state() {
   state_.seconds = seconds_before_ + seconds_since(start_);
   environment_.plans = backend(setup_.device).export_plans();
+  state_.loss_scale = train_step_.loss_scale();
+  state_.steps_left_out = train_step_.left_out();
   return {.state = state_,
           .identity = identity_,
           .environment = environment_,
@@ -231,8 +251,9 @@ Progress Trainer::progress() const {
 void Trainer::one_step() {
   const auto start = Clock::now();
   const StepTimes before = train_step_.times();
-  const MetricSums own =
+  const auto [own, left_out] =
       train_step_.run(train_loader_, *setup_.data.train, batch_, state_.step, schedule_.at(state_.step));
+  if (!left_out.empty()) note_left_out(left_out);
   const auto [sums, signal] = share_step_end(setup_.ranks, {.sums = own, .stop_signal = stop_signal()});
   stop_signal_ = signal;
   ++state_.step;
@@ -280,6 +301,17 @@ void Trainer::hint_at_bound(double seconds, const StepTimes& times, int64_t imag
                                     .img_per_s = static_cast<double>(settling_->images) / settling_->seconds});
   if (!hint.empty()) log_info(fmt::format("hint: bound={}: {}", bound_by(settling_->times), hint));
   settling_.reset();
+}
+
+void Trainer::note_left_out(const std::string& why) {
+  const int64_t counted = train_step_.left_out();
+  set_status_line("");
+  if (counted == state_.steps_left_out)  // an overflow, which is part of fp16
+    return log_info(
+        fmt::format("step {} left out: {}; the scale is now {:g}", state_.step, why, train_step_.loss_scale().scale));
+  state_.steps_left_out = counted;
+  log_warning(fmt::format("step {} left out: {} ({} of the {} steps that --skip-nonfinite allows)", state_.step, why,
+                          counted, setup_.config.skip_nonfinite));
 }
 
 // Trains to the end of the epoch in progress, or to a stop.
@@ -486,7 +518,10 @@ StepOptions step_options(const TrainSetup& setup, const RankLinks* links) {
           .erases = setup.config.random_erase > 0,
           .max_grad_norm = static_cast<float>(*setup.config.clip_grad_norm),
           .exchange = links != nullptr ? links->gradients.get() : nullptr,
-          .record = links == nullptr || links->may_record()};
+          .record = links == nullptr || links->may_record(),
+          .scale_loss = *setup.config.precision == "fp16",
+          .skip_nonfinite = setup.config.skip_nonfinite,
+          .on_diverged = [&setup](const FailedBatch& batch) { return save_failed_batch(setup, batch); }};
 }
 
 TrainOutcome train(const TrainSetup& setup) {

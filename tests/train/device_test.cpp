@@ -40,7 +40,7 @@ TEST(EmulatedRun, TheLossFalls) {
 }
 
 TEST(EmulatedRun, StoppedAndResumedGivesTheSameBits) {
-  for (const char* precision : {"fp32", "bf16"}) {
+  for (const char* precision : {"fp32", "bf16", "fp16"}) {
     SCOPED_TRACE(precision);
     Workspace workspace;
     const auto run = [&](const std::string& name, const std::vector<std::string>& more) {
@@ -71,16 +71,51 @@ TEST(EmulatedRun, RecordedStepsGiveTheSameBits) {
   expect_same_result(workspace / "recorded", workspace / "eager");
 }
 
+// Pictures' values overflow f16 as soon as the weights are large.
 TEST(EmulatedRun, DivergingStopsBeforeTheUpdateAndKeepsTheCheckpoint) {
+  Workspace workspace;
+  const CommandResult result = workspace.run_tiny(
+      "run", with(kEmulated, {"--epochs", "20", "--lr", "1e6", "--lr-scheduler", "constant", "--precision", "fp16",
+                              "--checkpoint-steps", "1", "--shapes-train", "64"}));
+  EXPECT_EQ(result.exit_code, 7) << result.err;
+  EXPECT_THAT(result.err, AllOf(HasSubstr("training: the "), HasSubstr(" in step "), HasSubstr("samples "),
+                                HasSubstr("; the first in the network that is not finite is ")));
+  const NewestCheckpoint newest = newest_valid_checkpoint(workspace / "run" / "checkpoints");
+  ASSERT_TRUE(newest.directory);
+  EXPECT_EQ(newest.step, read_json(workspace / "run" / "summary.json").at("steps"));
+}
+
+// In f32 the statistics overflow before the loss does.
+TEST(EmulatedRun, WhatIsNotFiniteIsNotSaved) {
   Workspace workspace;
   const CommandResult result = workspace.run_tiny(
       "run", with(kEmulated, {"--epochs", "20", "--lr", "1e6", "--lr-scheduler", "constant", "--wd", "10", "--momentum",
                               "0.99", "--checkpoint-steps", "1", "--shapes-train", "64"}));
   EXPECT_EQ(result.exit_code, 7) << result.err;
-  EXPECT_THAT(result.err, AllOf(HasSubstr("training: the "), HasSubstr(" in step "), HasSubstr("samples ")));
-  const NewestCheckpoint newest = newest_valid_checkpoint(workspace / "run" / "checkpoints");
-  ASSERT_TRUE(newest.directory);
-  EXPECT_EQ(newest.step, read_json(workspace / "run" / "summary.json").at("steps"));
+  EXPECT_THAT(result.err, HasSubstr("is not finite after step 3; nothing was saved"));
+  EXPECT_EQ(newest_valid_checkpoint(workspace / "run" / "checkpoints").step, 2);
+}
+
+// What the message advises shows the same again.
+TEST(Replay, ShowsTheLargestValuesOfTheBatchThatDiverged) {
+  Workspace workspace;
+  const CommandResult result = workspace.run_tiny(
+      "run", {"--epochs", "20", "--lr", "1e6", "--lr-scheduler", "constant", "--wd", "10", "--momentum", "0.99"});
+  ASSERT_EQ(result.exit_code, 7) << result.err;
+  ASSERT_THAT(result.err, HasSubstr("/run/failed-batch.safetensors shows the largest values of each layer"));
+  const size_t begin = result.err.find("not finite is ") + 14;
+  const std::string first = result.err.substr(begin, result.err.find(';', begin) - begin);
+  const CommandResult replay = workspace.run({"--replay", "run/failed-batch.safetensors"});
+  EXPECT_EQ(replay.exit_code, 7) << replay.err;
+  EXPECT_THAT(replay.out, AllOf(HasSubstr("\nconv1+bn1 "), HasSubstr(" not finite"),
+                                HasSubstr("first not finite: " + first + "\n")));
+}
+
+TEST(Fp16, IsRefusedOnTheCpu) {
+  Workspace workspace;
+  const CommandResult result = workspace.run_tiny("run", {"--precision", "fp16", "--device", "cpu"});
+  EXPECT_EQ(result.exit_code, static_cast<int>(ErrorKind::device));
+  EXPECT_THAT(result.err, HasSubstr("computes in fp32 and bf16; use one of these, or --device cuda"));
 }
 
 TEST(EmulatedRun, RecordedStepsOfSeveralBatchesGiveTheSameBits) {

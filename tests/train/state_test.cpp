@@ -26,7 +26,9 @@ SavedState example() {
                  .last = std::nullopt,
                  .seconds = 1.5,
                  .train_seconds = 0.1,
-                 .train_images = 99};
+                 .train_images = 99,
+                 .loss_scale = {.scale = 0.25, .good_steps = 17, .overflows = 2},
+                 .steps_left_out = 3};
   saved.identity = {{"model", "resnet20"}, {"seed", "0"}};
   saved.environment = {.device = "cpu: a", .version = "0.1.0", .threads = 2, .plans = "{}"};
   saved.config = config_json({});
@@ -44,6 +46,8 @@ TEST(RunState, SurvivesTheWayThroughJsonBitByBit) {
   EXPECT_EQ(back.state.best->acc1, 200.0 / 3);
   EXPECT_FALSE(back.state.last);
   EXPECT_EQ(back.identity, example().identity);
+  EXPECT_EQ(back.state.loss_scale, example().state.loss_scale);
+  EXPECT_EQ(back.state.steps_left_out, 3);
 }
 
 TEST(RunState, KeepsALossThatIsNotFinite) {

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <limits>
 #include <memory>
@@ -19,12 +20,15 @@
 #include "engine/error.h"
 #include "engine/fallback.h"
 #include "engine/nn/layers.h"
+#include "engine/nn/weights.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/linear.h"
 #include "engine/ops/pool.h"
 #include "engine/optim/adamw.h"
 #include "engine/optim/layerwise.h"
 #include "engine/optim/sgd.h"
+#include "tests/engine/error_text.h"
+#include "tests/io/io_testing.h"
 
 namespace engine::testing {
 namespace {
@@ -77,6 +81,8 @@ struct Setting {
   ErasingOptions erasing = {};
   std::string optimizer = "sgd";
   float max_grad_norm = 0;
+  bool scale_loss = false;
+  int64_t skip_nonfinite = 0;
 };
 
 std::unique_ptr<Optimizer> make_optimizer(const std::string& name, std::vector<NamedParameter> parameters) {
@@ -101,7 +107,14 @@ class Training {
                .grad_accum_steps = setting.grad_accum_steps,
                .mixes = setting.mix.any(),
                .erases = setting.erasing.probability > 0,
-               .max_grad_norm = setting.max_grad_norm}),
+               .max_grad_norm = setting.max_grad_norm,
+               .scale_loss = setting.scale_loss,
+               .skip_nonfinite = setting.skip_nonfinite,
+               .on_diverged =
+                   [this](const FailedBatch& batch) {
+                     failed = batch;
+                     return "the batch is kept";
+                   }}),
         data_(open_shapes({.train_size = kSamples, .val_size = 10}).train),
         loader_(data_,
                 [](const Picture& picture, RandomStream&, std::span<uint8_t> out) {
@@ -116,16 +129,16 @@ class Training {
         setting_(setting) {}
 
   // Batches follow one another through the epochs.
-  MetricSums step(double lr) {
+  StepResult step(double lr) {
     if (batches_left_ < setting_.grad_accum_steps) {
       loader_.start(epoch_++);
       batches_left_ = loader_.batches_per_epoch();
     }
     batches_left_ -= setting_.grad_accum_steps;
     if (!setting_.record) setenv("ENGINE_CUDA_GRAPH", "0", 1);
-    const MetricSums sums = step_.run(loader_, *data_, batch_, steps_++, lr);
+    StepResult result = step_.run(loader_, *data_, batch_, steps_++, lr);
     unsetenv("ENGINE_CUDA_GRAPH");
-    return sums;
+    return result;
   }
 
   // Everything that a checkpoint holds.
@@ -148,6 +161,8 @@ class Training {
   Net& net() { return net_; }
   Optimizer& optimizer() { return *optimizer_; }
   double grad_norm() const { return step_.grad_norm(); }
+  TrainStep& train_step() { return step_; }
+  FailedBatch failed;  // that on_diverged was given
 
  private:
   Net net_;
@@ -177,16 +192,18 @@ std::string diverged_text(Training& training) {
 
 // Batches of two sizes, another rate in each step.
 TEST(TrainStep, RecordedStepsGiveTheBitsOfSingleLaunches) {
-  for (const DType dtype : {DType::f32, DType::bf16})
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16})
     for (const int64_t accumulated : {1, 3}) {
       SCOPED_TRACE(std::string(name_of(dtype)) + ", " + std::to_string(accumulated) + " batches a step");
       clear_fallbacks();
       const Device device = {DeviceType::emulated};
-      Training recorded({.device = device, .dtype = dtype, .grad_accum_steps = accumulated});
-      Training single({.device = device, .dtype = dtype, .grad_accum_steps = accumulated, .record = false});
+      const bool scaled = dtype == DType::f16;
+      Training recorded({.device = device, .dtype = dtype, .grad_accum_steps = accumulated, .scale_loss = scaled});
+      Training single(
+          {.device = device, .dtype = dtype, .grad_accum_steps = accumulated, .record = false, .scale_loss = scaled});
       for (int i = 0; i < 8; ++i) {
         const double lr = 0.01 * (i + 1);
-        EXPECT_EQ(recorded.step(lr).loss, single.step(lr).loss) << "step " << i;
+        EXPECT_EQ(recorded.step(lr).sums.loss, single.step(lr).sums.loss) << "step " << i;
       }
       EXPECT_TRUE(recorded.state() == single.state());
       EXPECT_TRUE(fallbacks().empty());
@@ -297,6 +314,130 @@ TEST_P(Diverging, InTheFirstStepLeavesNoTrace) {
   EXPECT_EQ(training_.net().parameters()[0].tensor.to_vector<float>(), weights);
   for (const NamedTensor& momentum : training_.optimizer().state())
     EXPECT_THAT(momentum.tensor.to_vector<float>(), ::testing::Each(0.0f)) << momentum.name;
+}
+
+TEST_P(Diverging, SaysWhereItBegan) {
+  training_.step(0.1);
+  set(training_.net().factor, std::numeric_limits<float>::infinity());
+  EXPECT_THAT(diverged_text(training_),
+              HasSubstr("; the first in the network that is not finite is the gradient that what comes after conv+bn "
+                        "passes back; the batch is kept; no parameter was updated"));
+  set(training_.net().scale, std::numeric_limits<float>::infinity());
+  EXPECT_THAT(diverged_text(training_),
+              HasSubstr("; the first in the network that is not finite is the output of what comes after fc"));
+  EXPECT_EQ(training_.failed.step, 2);
+  const auto count = static_cast<int64_t>(training_.failed.indices.size());
+  EXPECT_GE(count, kSamples % kBatch);
+  EXPECT_EQ(training_.failed.images.shape(), (Shape{count, kSize, kSize, 3}));
+}
+
+// Leaving a step out is as if it had not been, but for the data, which go on.
+TEST_P(Diverging, AStepThatIsLeftOutLeavesNoTrace) {
+  Training training(
+      {.device = {std::get<0>(GetParam())}, .grad_accum_steps = std::get<1>(GetParam()), .skip_nonfinite = 2});
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(training.step(0.1).left_out, "");
+  const auto before = training.state();
+  set(training.net().scale, std::numeric_limits<float>::infinity());
+  EXPECT_THAT(training.step(0.1).left_out, HasSubstr("the loss is "));
+  EXPECT_TRUE(training.state() == before);
+  set(training.net().scale, 1);
+  set(training.net().factor, std::numeric_limits<float>::quiet_NaN());
+  EXPECT_EQ(training.step(0.1).left_out, "the gradient of conv.weight is not finite");
+  EXPECT_TRUE(training.state() == before);
+  EXPECT_THAT(diverged_text(training), HasSubstr("the gradient of conv.weight is not finite in step 6"));
+  set(training.net().factor, 1);
+  EXPECT_EQ(training.step(0.1).left_out, "");
+  for (const auto& [name, values] : training.state())
+    EXPECT_THAT(values, ::testing::Each(::testing::Truly([](float v) { return std::isfinite(v); }))) << name;
+}
+
+// Powers of two change no bit where nothing over- or underflows.
+TEST_P(Diverging, AScaledLossGivesTheSameUpdate) {
+  const Setting setting = {.device = {std::get<0>(GetParam())}, .grad_accum_steps = std::get<1>(GetParam())};
+  Setting scaled = setting;
+  scaled.scale_loss = true;
+  Training plain(setting), other(scaled);
+  for (int i = 0; i < 5; ++i) {
+    plain.step(0.1);
+    other.step(0.1);
+  }
+  EXPECT_TRUE(plain.state() == other.state());
+  EXPECT_EQ(other.train_step().loss_scale(), (LossScale{.scale = 65536, .good_steps = 5}));
+}
+
+TEST_P(Diverging, AnOverflowHalvesTheScaleAndLeavesTheStepOut) {
+  Training training(
+      {.device = {std::get<0>(GetParam())}, .grad_accum_steps = std::get<1>(GetParam()), .scale_loss = true});
+  training.step(0.1);
+  const auto before = training.trained();
+  set(training.net().factor, std::numeric_limits<float>::max());
+  EXPECT_EQ(training.step(0.1).left_out, "the gradient of conv.weight is not finite with the loss scaled by 65536");
+  EXPECT_TRUE(training.trained() == before);
+  EXPECT_EQ(training.train_step().loss_scale(), (LossScale{.scale = 32768, .good_steps = 0, .overflows = 1}));
+  EXPECT_EQ(training.train_step().left_out(), 0);
+  set(training.net().factor, 1);
+  EXPECT_EQ(training.step(0.1).left_out, "");
+  EXPECT_EQ(training.train_step().loss_scale(), (LossScale{.scale = 32768, .good_steps = 1, .overflows = 0}));
+}
+
+TEST_P(Diverging, AScaleThatNeverHelpsEndsTheTraining) {
+  Training training(
+      {.device = {std::get<0>(GetParam())}, .grad_accum_steps = std::get<1>(GetParam()), .scale_loss = true});
+  training.train_step().restore({.scale = 1, .good_steps = 0, .overflows = kMaxOverflows - 1}, 0);
+  set(training.net().factor, std::numeric_limits<float>::quiet_NaN());
+  EXPECT_THAT(training.step(0.1).left_out, HasSubstr("with the loss scaled by 1"));
+  EXPECT_THAT(diverged_text(training), HasSubstr("with the loss scaled by 0.5 (51 overflows in a row) in step 1"));
+}
+
+TEST(LossScale, GrowsAfterEnoughStepsAndStaysFinite) {
+  LossScale scale = {.scale = 1024, .good_steps = kScaleGrowthInterval - 2, .overflows = 3};
+  scale = next_loss_scale(scale, true);
+  EXPECT_EQ(scale, (LossScale{.scale = 1024, .good_steps = kScaleGrowthInterval - 1, .overflows = 0}));
+  scale = next_loss_scale(scale, true);
+  EXPECT_EQ(scale, (LossScale{.scale = 2048, .good_steps = 0, .overflows = 0}));
+  const LossScale largest = {.scale = 0x1p127, .good_steps = kScaleGrowthInterval - 1};
+  EXPECT_EQ(next_loss_scale(largest, true).scale, 0x1p127);
+}
+
+TEST(FailedBatch, SurvivesItsFile) {
+  engine::test::TemporaryDirectory folder;
+  Net net({});
+  const FailedBatch batch = {.images = Tensor::full({2, 3, 4, 3}, 0.5, {DType::bf16}),
+                             .target = Tensor::from(std::vector<int64_t>{1, 2}, {2}),
+                             .indices = {7, 9},
+                             .step = 12,
+                             .lr = 0.1,
+                             .loss_scale = 0.25,
+                             .reason = "the loss is NaN",
+                             .config = "{}"};
+  const auto path = folder.path() / kFailedBatchFile;
+  write_failed_batch(path, batch, net);
+  const FailedBatchFile file(path);
+  EXPECT_EQ(file.batch().images.to_vector<float>(), std::vector<float>(72, 0.5f));
+  EXPECT_EQ(file.batch().images.shape(), batch.images.shape());
+  EXPECT_EQ(file.batch().target.to_vector<int64_t>(), (std::vector<int64_t>{1, 2}));
+  EXPECT_EQ(file.batch().indices, batch.indices);
+  EXPECT_EQ(file.batch().step, 12);
+  EXPECT_EQ(file.batch().lr, 0.1);
+  EXPECT_EQ(file.batch().loss_scale, 0.25);
+  EXPECT_EQ(file.batch().reason, batch.reason);
+  Net other({});
+  for (NamedTensor& tensor : other.state()) tensor.tensor.copy_from(Tensor::zeros(tensor.tensor.shape()));
+  file.load_state(other);
+  for (size_t i = 0; i < net.state().size(); ++i)
+    EXPECT_EQ(other.state()[i].tensor.to(DType::f32).to_vector<float>(),
+              net.state()[i].tensor.to(DType::f32).to_vector<float>());
+  Linear linear(3, 4);
+  EXPECT_THAT(error_text([&] { file.load_state(linear); }, ErrorKind::checkpoint),
+              HasSubstr("has no tensor model.weight"));
+}
+
+TEST(FailedBatch, RefusesOtherFiles) {
+  engine::test::TemporaryDirectory folder;
+  Net net({});
+  save_safetensors(folder.path() / "weights.safetensors", net);
+  EXPECT_THAT(error_text([&] { FailedBatchFile(folder.path() / "weights.safetensors"); }, ErrorKind::checkpoint),
+              HasSubstr("has the format 'pt', expected engine-failed-batch-1"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, Diverging,
