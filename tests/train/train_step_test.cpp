@@ -223,7 +223,7 @@ TEST(TrainStep, RecordedStepsMixAndErase) {
     plain.mix = {};
     Training recorded(setting), single(unrecorded), unmixed(plain);
     for (int i = 0; i < 8; ++i) {
-      EXPECT_EQ(recorded.step(0.05).loss, single.step(0.05).loss) << "step " << i;
+      EXPECT_EQ(recorded.step(0.05).sums.loss, single.step(0.05).sums.loss) << "step " << i;
       unmixed.step(0.05);
     }
     EXPECT_TRUE(recorded.state() == single.state());
