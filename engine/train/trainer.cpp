@@ -260,7 +260,7 @@ void Trainer::one_step() {
   ++state_.step_in_epoch;
   state_.interval.add(sums);
   state_.epoch_sums.add(sums);
-  state_.unusual.add(sums.mean_loss(), train_step_.grad_norm());
+  if (left_out.empty()) state_.unusual.add(sums.mean_loss(), train_step_.grad_norm());
   const double seconds = seconds_since(start);
   interval_.seconds += seconds;
   interval_.times.add(train_step_.times().since(before));

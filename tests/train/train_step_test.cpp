@@ -245,7 +245,7 @@ TEST(TrainStep, RecordsEveryOptimiser) {
       launched.record = false;
       Training recorded(setting), single(launched);
       for (int i = 0; i < 6; ++i) {
-        EXPECT_EQ(recorded.step(0.01 * (i + 1)).loss, single.step(0.01 * (i + 1)).loss) << "step " << i;
+        EXPECT_EQ(recorded.step(0.01 * (i + 1)).sums.loss, single.step(0.01 * (i + 1)).sums.loss) << "step " << i;
         EXPECT_EQ(recorded.grad_norm(), single.grad_norm()) << "step " << i;
       }
       EXPECT_TRUE(recorded.state() == single.state());
