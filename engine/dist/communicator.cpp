@@ -33,6 +33,19 @@ std::vector<std::string> split(const std::string& text, char separator) {
   return parts;
 }
 
+// Adds the time of a scope.
+class Timed {
+ public:
+  explicit Timed(double& seconds) : seconds_(seconds) {}
+  ~Timed() { seconds_ += std::chrono::duration<double>(Clock::now() - start_).count(); }
+  Timed(const Timed&) = delete;
+  Timed& operator=(const Timed&) = delete;
+
+ private:
+  double& seconds_;
+  const Clock::time_point start_ = Clock::now();
+};
+
 class ConnectedRanks final : public Communicator {
  public:
   ConnectedRanks(const Launch& launch, const CommunicatorOptions& options)
@@ -79,6 +92,7 @@ class ConnectedRanks final : public Communicator {
   }
 
   void sum(std::span<float> values) override {
+    const Timed timed(seconds_);
     check_peers();
     if (transport_) return transport_->sum(values, keep_waiting_for());
     if (!is_first()) {
@@ -97,6 +111,7 @@ class ConnectedRanks final : public Communicator {
   }
 
   void all_gather(std::span<const float> mine, std::span<float> all) override {
+    const Timed timed(seconds_);
     check_peers();
     if (transport_) return transport_->all_gather(mine, all, keep_waiting_for());
     if (!is_first()) {
@@ -109,22 +124,31 @@ class ConnectedRanks final : public Communicator {
     for (int to = 1; to < size(); ++to) send(to, all.data(), all.size_bytes());
   }
 
-  std::vector<std::string> all_gather(std::string_view mine) override {
+  std::vector<std::string> gather(std::string_view mine) override {
+    const Timed timed(seconds_);
     check_peers();
-    std::vector<std::string> all(static_cast<size_t>(size()));
     if (!is_first()) {
       send_text(0, mine);
-      for (std::string& text : all) text = receive_text(0);
-      return all;
+      return {};
     }
-    all[0] = mine;
-    for (int from = 1; from < size(); ++from) all[static_cast<size_t>(from)] = receive_text(from);
-    for (int to = 1; to < size(); ++to)
-      for (const std::string& text : all) send_text(to, text);
+    std::vector<std::string> all = {std::string(mine)};
+    for (int from = 1; from < size(); ++from) all.push_back(receive_text(from));
+    return all;
+  }
+
+  std::vector<std::string> all_gather(std::string_view mine) override {
+    std::vector<std::string> all = gather(mine);
+    const Timed timed(seconds_);
+    all.resize(static_cast<size_t>(size()));
+    for (std::string& text : all) {
+      if (!is_first()) text = receive_text(0);
+      for (int to = 1; is_first() && to < size(); ++to) send_text(to, text);
+    }
     return all;
   }
 
   std::string broadcast(std::string_view text) override {
+    const Timed timed(seconds_);
     check_peers();
     if (!is_first()) return receive_text(0);
     for (int to = 1; to < size(); ++to) send_text(to, text);
@@ -203,8 +227,10 @@ class ConnectedRanks final : public Communicator {
   }
   void send_text(int to, std::string_view text) const {
     const uint64_t size = text.size();
-    send(to, &size, sizeof size);
-    send(to, text.data(), text.size());
+    std::string message(sizeof size, '\0');
+    std::memcpy(message.data(), &size, sizeof size);
+    message += text;
+    send(to, message.data(), message.size());
   }
   std::string receive_text(int from) const {
     uint64_t size = 0;

@@ -51,9 +51,14 @@ class Communicator {
   virtual void all_gather(std::span<const float> mine, std::span<float> all) = 0;
   // Any text of any length of every rank.
   virtual std::vector<std::string> all_gather(std::string_view mine) = 0;
+  // The same on rank 0 alone; nothing on the others.
+  virtual std::vector<std::string> gather(std::string_view mine) = 0;
   // That of rank 0.
   virtual std::string broadcast(std::string_view text) = 0;
   void barrier() { (void)all_gather(std::string_view()); }
+
+  // Spent in the calls above since this was made: sending, and waiting for the others.
+  double seconds() const { return seconds_; }
 
   // Throws Error(peer) if a rank is known to be lost.
   virtual void check_peers() const = 0;
@@ -64,6 +69,7 @@ class Communicator {
 
  protected:
   Communicator(int rank, int size) : rank_(rank), size_(size) {}
+  double seconds_ = 0;
 
  private:
   int rank_, size_;

@@ -45,13 +45,9 @@ class HostExchange final : public GradientExchange {
   std::vector<float> values_;  // kept from step to step
 };
 
-// Of a group of gradients that are sent together: large enough that a message costs its bytes, small enough that the
-// last one, which nothing hides, is short (PyTorch's DistributedDataParallel takes 25 MiB).
-constexpr size_t kGroupBytes = size_t{16} << 20;
-
 class DeviceExchange final : public GradientExchange {
  public:
-  explicit DeviceExchange(DeviceRanks& ranks) : ranks_(ranks) {}
+  DeviceExchange(DeviceRanks& ranks, size_t group_bytes) : ranks_(ranks), enough_(group_bytes) {}
 
   int size() const override { return ranks_.size(); }
   bool on_device() const override { return true; }
@@ -65,7 +61,7 @@ class DeviceExchange final : public GradientExchange {
       sent_.insert(gradient.raw());
       group_.push_back(gradient.detach());
       group_bytes_ += gradient.bytes();
-      if (group_bytes_ >= kGroupBytes) send_group();
+      if (group_bytes_ >= enough_) send_group();
     });
   }
 
@@ -89,6 +85,7 @@ class DeviceExchange final : public GradientExchange {
   }
 
   DeviceRanks& ranks_;
+  const size_t enough_;
   std::optional<GradientHook> hook_;
   std::vector<Tensor> group_;
   size_t group_bytes_ = 0;
@@ -134,8 +131,8 @@ std::unique_ptr<StatisticsExchange> host_statistics(Communicator& ranks) {
   return std::make_unique<HostStatistics>(ranks);
 }
 
-std::unique_ptr<GradientExchange> device_exchange(DeviceRanks& ranks) {
-  return std::make_unique<DeviceExchange>(ranks);
+std::unique_ptr<GradientExchange> device_exchange(DeviceRanks& ranks, size_t group_bytes) {
+  return std::make_unique<DeviceExchange>(ranks, group_bytes);
 }
 
 std::unique_ptr<StatisticsExchange> device_statistics(DeviceRanks& ranks) {

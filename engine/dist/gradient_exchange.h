@@ -29,8 +29,10 @@ class GradientExchange {
 // Through the memory of the host, for any device.
 std::unique_ptr<GradientExchange> host_exchange(Communicator& ranks);
 std::unique_ptr<StatisticsExchange> host_statistics(Communicator& ranks);
-// By the devices; gradients in groups, as the backward pass comes to them, beside the rest of it.
-std::unique_ptr<GradientExchange> device_exchange(DeviceRanks& ranks);
+// By the devices; gradients in groups, as the backward pass comes to them, beside the rest of it. A group is sent when
+// it has that many bytes: enough that a message costs its bytes, few enough that the last one, which nothing hides, is
+// short (PyTorch's DistributedDataParallel takes 25 MiB).
+std::unique_ptr<GradientExchange> device_exchange(DeviceRanks& ranks, size_t group_bytes = size_t{16} << 20);
 std::unique_ptr<StatisticsExchange> device_statistics(DeviceRanks& ranks);
 
 }  // namespace engine

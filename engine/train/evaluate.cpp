@@ -36,15 +36,15 @@ void keep_worst(std::vector<Mistake>& mistakes, int64_t max_mistakes) {
   if (static_cast<int64_t>(mistakes.size()) > max_mistakes) mistakes.resize(static_cast<size_t>(max_mistakes));
 }
 
-// Every rank's predictions, in the order of the data set. `stopped`: this rank was interrupted, or, afterwards, any
-// was.
+// On rank 0 every rank's predictions, in the order of the data set. `stopped`: this rank was interrupted, or,
+// afterwards on rank 0, any was.
 std::vector<Mistake> gather(Communicator& ranks, const std::vector<Mistake>& mine, bool& stopped) {
   static_assert(std::is_trivially_copyable_v<Mistake>);
   std::string bytes(mine.size() * sizeof(Mistake), '\0');
   if (!mine.empty()) std::memcpy(bytes.data(), mine.data(), bytes.size());
   if (stopped) bytes = "stopped";
   std::vector<Mistake> all;
-  for (const std::string& text : ranks.all_gather(bytes)) {
+  for (const std::string& text : ranks.gather(bytes)) {
     if (text == "stopped") {
       stopped = true;
       return {};
@@ -58,6 +58,18 @@ std::vector<Mistake> gather(Communicator& ranks, const std::vector<Mistake>& min
     if (all[i].index == all[i - 1].index)
       fail(ErrorKind::internal, "evaluation: two ranks have evaluated sample ", all[i].index);
   return all;
+}
+
+// Sums, and whether the evaluation was stopped, as rank 0 has them.
+MetricSums from_first(Communicator& ranks, const MetricSums& sums, bool& stopped) {
+  static_assert(std::is_trivially_copyable_v<MetricSums>);
+  std::string bytes(sizeof sums, '\0');
+  std::memcpy(bytes.data(), &sums, sizeof sums);
+  bytes = ranks.broadcast(bytes + (stopped ? '1' : '0'));
+  stopped = bytes.back() == '1';
+  MetricSums result;
+  std::memcpy(&result, bytes.data(), sizeof result);
+  return result;
 }
 
 }  // namespace
@@ -98,6 +110,7 @@ Evaluation evaluate(const TrainableModel& model, Loader& loader, const EvaluateO
   }
   if (options.ranks != nullptr) {
     for (const Mistake& sample : gather(*options.ranks, own, stopped)) add(sample);
+    result.sums = from_first(*options.ranks, result.sums, stopped);
     keep_worst(result.mistakes, options.max_mistakes);
   }
   if (!stopped && result.sums.count == 0) fail(ErrorKind::data, "evaluation: not one picture could be read");

@@ -19,8 +19,10 @@ struct Mistake {
 
 struct EvaluateOptions {
   InputFormat input;
-  Communicator* ranks = nullptr;  // whose loaders share the data set: then the result is that of all, on all
-  int64_t max_mistakes = 0;       // how many to keep
+  // Whose loaders share the data set: then the result is that of all, `sums` and `complete` on all of them, the rest on
+  // rank 0.
+  Communicator* ranks = nullptr;
+  int64_t max_mistakes = 0;  // how many to keep
   // Asked between two batches with the samples seen so far; true abandons the evaluation.
   std::function<bool(int64_t samples)> interrupted;
 };

@@ -130,17 +130,24 @@ RankLinks link_ranks(Communicator* ranks, Device device, bool sync_bn) {
 StepEnd share_step_end(Communicator* ranks, const StepEnd& mine) {
   if (ranks == nullptr) return mine;
   static_assert(std::is_trivially_copyable_v<StepEnd>);
-  std::string bytes(sizeof mine, '\0');
-  std::memcpy(bytes.data(), &mine, sizeof mine);
+  const auto encode = [](const StepEnd& end) {
+    std::string bytes(sizeof end, '\0');
+    std::memcpy(bytes.data(), &end, sizeof end);
+    return bytes;
+  };
+  const auto decode = [](const std::string& text) {
+    StepEnd end;
+    if (text.size() != sizeof end) fail(ErrorKind::internal, "ranks: a message of ", text.size(), " bytes");
+    std::memcpy(&end, text.data(), sizeof end);
+    return end;
+  };
   StepEnd all;
-  for (const std::string& text : ranks->all_gather(bytes)) {
-    StepEnd one;
-    if (text.size() != sizeof one) fail(ErrorKind::internal, "ranks: a message of ", text.size(), " bytes");
-    std::memcpy(&one, text.data(), sizeof one);
+  for (const std::string& text : ranks->gather(encode(mine))) {
+    const StepEnd one = decode(text);
     all.sums.add(one.sums);
     if (all.stop_signal == 0) all.stop_signal = one.stop_signal;
   }
-  return all;
+  return decode(ranks->broadcast(encode(all)));
 }
 
 }  // namespace engine

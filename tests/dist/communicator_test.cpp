@@ -54,6 +54,8 @@ TEST(Communicator, GathersInTheOrderOfTheRanks) {
     ranks.all_gather(mine, all);
     EXPECT_THAT(all, ElementsAre(0, 0.5f, 1, 0.5f, 2, 0.5f));
     EXPECT_THAT(ranks.all_gather(std::string(static_cast<size_t>(ranks.rank()), 'x')), ElementsAre("", "x", "xx"));
+    const std::vector<std::string> on_first = ranks.gather(std::to_string(ranks.rank()));
+    EXPECT_EQ(on_first, ranks.is_first() ? std::vector<std::string>({"0", "1", "2"}) : std::vector<std::string>());
     EXPECT_EQ(ranks.broadcast(ranks.is_first() ? "from the first" : "ignored"), "from the first");
     ranks.barrier();
   }));

@@ -16,7 +16,10 @@
 #include <vector>
 
 #include "engine/autograd.h"
+#include "engine/cuda/backend.h"
 #include "engine/data/shapes.h"
+#include "engine/dist/communicator.h"
+#include "engine/dist/gradient_exchange.h"
 #include "engine/error.h"
 #include "engine/fallback.h"
 #include "engine/nn/layers.h"
@@ -27,6 +30,7 @@
 #include "engine/optim/adamw.h"
 #include "engine/optim/layerwise.h"
 #include "engine/optim/sgd.h"
+#include "tests/cuda/fake_module.h"
 #include "tests/engine/error_text.h"
 #include "tests/io/io_testing.h"
 
@@ -83,6 +87,8 @@ struct Setting {
   float max_grad_norm = 0;
   bool scale_loss = false;
   int64_t skip_nonfinite = 0;
+  GradientExchange* exchange = nullptr;
+  bool drop_last = false;  // batches of one size, so that what is recorded is replayed
 };
 
 std::unique_ptr<Optimizer> make_optimizer(const std::string& name, std::vector<NamedParameter> parameters) {
@@ -108,6 +114,7 @@ class Training {
                .mixes = setting.mix.any(),
                .erases = setting.erasing.probability > 0,
                .max_grad_norm = setting.max_grad_norm,
+               .exchange = setting.exchange,
                .scale_loss = setting.scale_loss,
                .skip_nonfinite = setting.skip_nonfinite,
                .on_diverged =
@@ -123,6 +130,7 @@ class Training {
                 {.batch_size = kBatch,
                  .height = kSize,
                  .width = kSize,
+                 .drop_last = setting.drop_last,
                  .erasing = setting.erasing,
                  .mix = setting.mix,
                  .workers = 0}),
@@ -249,6 +257,107 @@ TEST(TrainStep, RecordsEveryOptimiser) {
         EXPECT_EQ(recorded.grad_norm(), single.grad_norm()) << "step " << i;
       }
       EXPECT_TRUE(recorded.state() == single.state());
+      EXPECT_TRUE(fallbacks().empty());
+    }
+}
+
+// Two ranks, of which the other does what this one does: their sum is the double of either.
+class Twin final : public Communicator {
+ public:
+  Twin() : Communicator(0, 2) {}
+  std::string description() const override { return "a rank and its twin"; }
+  void sum(std::span<float> values) override {
+    for (float& value : values) value *= 2;
+  }
+  void all_gather(std::span<const float> mine, std::span<float> all) override {
+    std::copy(mine.begin(), mine.end(), all.begin());
+    std::copy(mine.begin(), mine.end(), all.begin() + static_cast<ptrdiff_t>(mine.size()));
+  }
+  std::vector<std::string> all_gather(std::string_view mine) override { return {2, std::string(mine)}; }
+  std::vector<std::string> gather(std::string_view mine) override { return all_gather(mine); }
+  std::string broadcast(std::string_view text) override { return std::string(text); }
+  void check_peers() const override {}
+  void finish() override {}
+  void abandon(const std::string&) override {}
+};
+
+// What NCCL does for the two, by a kernel on the emulator.
+int groups_sent = 0;
+const kernels::RankLibrary kTwinLibrary = {
+    .name = "twins",
+    .load =
+        [](const char** version) {
+          *version = "1";
+          return kernels::Status{};
+        },
+    .unique_id = [](void*) { return kernels::Status{}; },
+    .join =
+        [](const void*, int, int, kernels::LibraryRanks** out) {
+          *out = nullptr;
+          return kernels::Status{};
+        },
+    .begin_group = [] { return kernels::Status{}; },
+    .end_group =
+        [] {
+          ++groups_sent;
+          return kernels::Status{};
+        },
+    .sum =
+        [](kernels::LibraryRanks*, float* data, size_t count, kernels::Stream stream) {
+          const bool launched = kernels::emulated_module().kernels->affine(
+              {.count = static_cast<int64_t>(count), .x = data, .scale = 2, .y = data}, stream);
+          return launched ? kernels::Status{} : kernels::Status{kernels::Problem::other, 1, "not launched"};
+        },
+    .all_gather = [](kernels::LibraryRanks*, const float*, float*, size_t,
+                     kernels::Stream) { return kernels::Status{}; },
+    .leave = [](kernels::LibraryRanks*) {},
+};
+
+// The sums run on a stream of their own from the backward pass on, and are recorded with the step.
+TEST(TrainStep, RanksWhoseDevicesAreJoinedTakeTheStepsOfOne) {
+  const Device device = {DeviceType::emulated};
+  FakeModule fake;
+  const kernels::Libraries libraries = {.nccl = &kTwinLibrary};
+  fake.module.libraries = &libraries;
+  cuda::CudaBackend joined(fake.module, device);
+  const SubstituteBackend substitute(device, joined);
+  Twin twin;
+  std::string reason;
+  const std::unique_ptr<DeviceRanks> devices = backend(device).join_ranks(twin, &reason);
+  ASSERT_NE(devices, nullptr) << reason;
+  for (const int64_t accumulated : {1, 2}) {
+    SCOPED_TRACE(std::to_string(accumulated) + " batches a step");
+    clear_fallbacks();
+    const std::unique_ptr<GradientExchange> exchange = device_exchange(*devices, /*group_bytes=*/256);
+    groups_sent = 0;
+    Setting setting = {.device = device, .grad_accum_steps = accumulated, .drop_last = true};
+    Training one(setting);
+    setting.exchange = exchange.get();
+    Training ranks(setting);
+    int before_replays = 0;
+    for (int i = 0; i < 6; ++i) {
+      EXPECT_EQ(ranks.step(0.1).loss, one.step(0.1).loss) << "step " << i;
+      if (i == 1) before_replays = groups_sent;
+    }
+    EXPECT_TRUE(ranks.state() == one.state());
+    EXPECT_TRUE(fallbacks().empty());
+    if (accumulated > 1) continue;
+    EXPECT_GE(before_replays, 2 * 2) << "in groups";
+    EXPECT_EQ(groups_sent, before_replays) << "recorded with the step";
+  }
+}
+
+TEST(TrainStep, RanksThatExchangeThroughTheHostTakeTheStepsOfOne) {
+  Twin twin;
+  for (const DeviceType type : {DeviceType::cpu, DeviceType::emulated})
+    for (const int64_t accumulated : {1, 2}) {
+      SCOPED_TRACE(to_string(Device{type}) + ", " + std::to_string(accumulated) + " batches a step");
+      clear_fallbacks();
+      const std::unique_ptr<GradientExchange> exchange = host_exchange(twin);
+      Training one({.device = {type}, .grad_accum_steps = accumulated}),
+          ranks({.device = {type}, .grad_accum_steps = accumulated, .exchange = exchange.get()});
+      for (int i = 0; i < 6; ++i) EXPECT_EQ(ranks.step(0.1).loss, one.step(0.1).loss) << "step " << i;
+      EXPECT_TRUE(ranks.state() == one.state());
       EXPECT_TRUE(fallbacks().empty());
     }
 }
