@@ -107,7 +107,7 @@ Tensor TrainStep::target() const {
 }
 
 void TrainStep::forward_backward() {
-  prepared_.logits = prepared_.loss = {};
+  prepared_.logits = prepared_.loss = prepared_.checked_loss = {};
   const Tensor logits = model_.forward(network_input());
   const Tensor loss = compute_loss(options_.loss, logits, target());
   if (options_.scale_loss) {
@@ -132,7 +132,7 @@ void TrainStep::update() {
     checked_.push_back(i);
   }
   device.check_gradients({.gradients = gradients,
-                          .loss = updates_apart() ? Tensor{} : prepared_.loss,  // the host has looked at each
+                          .loss = prepared_.checked_loss,
                           .unscale = unscale_,
                           .max_norm = options_.max_grad_norm,
                           .found = found_,
@@ -155,6 +155,7 @@ void TrainStep::run_batch(const Batch& batch) {
     for (NamedParameter& parameter : parameters_) parameter.tensor.clear_grad();
     if (options_.exchange != nullptr) options_.exchange->begin();
     forward_backward();
+    prepared_.checked_loss = prepared_.loss;
     if (options_.exchange != nullptr) exchange();
     update();
   };
@@ -181,6 +182,11 @@ void TrainStep::exchange() {
     if (parameter.tensor.grad().defined()) gradients.push_back(parameter.tensor.grad());
   for (const NamedTensor& buffer : buffers_)
     if (buffer.tensor.dtype() == DType::f32) statistics.push_back(buffer.tensor);
+  if (!updates_apart()) {
+    // A loss that is infinite with finite gradients on one rank has to stop all.
+    prepared_.checked_loss = prepared_.loss.clone();
+    gradients.push_back(prepared_.checked_loss);
+  }
   options_.exchange->run(gradients, statistics);
 }
 

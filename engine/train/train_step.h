@@ -74,6 +74,7 @@ class TrainStep {
   struct Prepared {
     Batch shape;  // of the batches; holds no pictures
     Tensor images, labels, logits, loss;
+    Tensor checked_loss;  // that of all ranks; undefined where the host looks at each
     ImageChoices choices;
     std::unique_ptr<Recording> batch, update;  // null: the device gains nothing from them
     uint64_t versions = 0;                     // of what they read beside the batches

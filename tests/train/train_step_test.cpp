@@ -336,7 +336,7 @@ TEST(TrainStep, RanksWhoseDevicesAreJoinedTakeTheStepsOfOne) {
     Training ranks(setting);
     int before_replays = 0;
     for (int i = 0; i < 6; ++i) {
-      EXPECT_EQ(ranks.step(0.1).loss, one.step(0.1).loss) << "step " << i;
+      EXPECT_EQ(ranks.step(0.1).sums.loss, one.step(0.1).sums.loss) << "step " << i;
       if (i == 1) before_replays = groups_sent;
     }
     EXPECT_TRUE(ranks.state() == one.state());
@@ -356,7 +356,7 @@ TEST(TrainStep, RanksThatExchangeThroughTheHostTakeTheStepsOfOne) {
       const std::unique_ptr<GradientExchange> exchange = host_exchange(twin);
       Training one({.device = {type}, .grad_accum_steps = accumulated}),
           ranks({.device = {type}, .grad_accum_steps = accumulated, .exchange = exchange.get()});
-      for (int i = 0; i < 6; ++i) EXPECT_EQ(ranks.step(0.1).loss, one.step(0.1).loss) << "step " << i;
+      for (int i = 0; i < 6; ++i) EXPECT_EQ(ranks.step(0.1).sums.loss, one.step(0.1).sums.loss) << "step " << i;
       EXPECT_TRUE(ranks.state() == one.state());
       EXPECT_TRUE(fallbacks().empty());
     }
