@@ -281,6 +281,18 @@ void ProfilingBackend::check_gradients(const GradientCheck& check) {
   timed("check_gradients", describe, [&] { inner_.check_gradients(check); });
 }
 
+void ProfilingBackend::average(std::span<const AveragedTensor> tensors, float decay) {
+  const auto describe = [&] {
+    OpCall call{.layer = "optimiser", .shape = std::to_string(tensors.size()) + " tensors"};
+    for (const AveragedTensor& x : tensors) {
+      call.cost.read += 2 * static_cast<double>(x.value.bytes());
+      call.cost.written += static_cast<double>(x.value.bytes());
+    }
+    return call;
+  };
+  timed("average", describe, [&] { inner_.average(tensors, decay); });
+}
+
 void ProfilingBackend::find_non_finite(std::span<const Tensor> tensors, const Tensor& found) {
   const auto describe = [&] {
     OpCall call{.layer = "optimiser", .shape = std::to_string(tensors.size()) + " tensors"};

@@ -104,6 +104,7 @@ class ProfilingBackend final : public Backend {
 
   void optimizer_step(std::span<const OptimizerParameter> parameters, const OptimizerStep& step) override;
   void check_gradients(const GradientCheck& check) override;
+  void average(std::span<const AveragedTensor> tensors, float decay) override;
 
   void find_non_finite(std::span<const Tensor> tensors, const Tensor& found) override;
   // None: what is recorded cannot be timed one by one.

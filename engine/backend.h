@@ -105,6 +105,10 @@ struct OptimizerStep {
   Tensor found;       // [] i64 of find_non_finite(): nothing is updated, nor counted, unless it is 0
 };
 
+struct AveragedTensor {
+  Tensor average, value;  // same shape, f32
+};
+
 struct GradientCheck {
   std::span<const Tensor> gradients;  // f32
   Tensor loss;                        // optional, f32: looked at after the gradients, no part of the norm
@@ -250,6 +254,8 @@ class Backend {
   virtual void find_non_finite(std::span<const Tensor> tensors, const Tensor& found);
   // The same of gradients and loss, with the norm of the gradients in the same pass.
   virtual void check_gradients(const GradientCheck& check) = 0;
+  // average = decay * average + (1 - decay) * value for each, all in one call; decay 0 copies.
+  virtual void average(std::span<const AveragedTensor> tensors, float decay) = 0;
 
   // --- several ranks ---
   // Null, on all ranks, if the devices of some cannot be joined: `reason` then says why, and the host has to carry.

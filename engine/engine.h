@@ -20,6 +20,7 @@
 #include "engine/ops/pool.h"
 #include "engine/optim/adamw.h"
 #include "engine/optim/layerwise.h"
+#include "engine/optim/model_average.h"
 #include "engine/optim/schedule.h"
 #include "engine/optim/sgd.h"
 #include "engine/random.h"

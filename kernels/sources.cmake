@@ -27,6 +27,7 @@ set(ENGINE_KERNEL_SOURCES
   linear.cu
   linear_half.cu
   loss.cu
+  model_average.cu
   non_finite.cu
   optimizer.cu
   pooling.cu

@@ -53,6 +53,7 @@ const Kernels& kernel_table() {
       .optimizer_workspace = optimizer_workspace,
       .find_non_finite = find_non_finite,
       .gradient_norm = gradient_norm,
+      .model_average = model_average,
   };
   return table;
 }

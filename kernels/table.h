@@ -9,6 +9,7 @@
 #include "kernels/layout.h"
 #include "kernels/linear.h"
 #include "kernels/loss.h"
+#include "kernels/model_average.h"
 #include "kernels/non_finite.h"
 #include "kernels/optimizer.h"
 #include "kernels/pooling.h"
@@ -61,7 +62,7 @@ struct Kernels {
   decltype(&kernels::global_avg_pool_forward) global_avg_pool_forward;
   decltype(&kernels::global_avg_pool_backward) global_avg_pool_backward;
 
-  // linear.h, loss.h, optimizer.h, non_finite.h, gradient_norm.h
+  // linear.h, loss.h, optimizer.h, non_finite.h, gradient_norm.h, model_average.h
   decltype(&kernels::linear_forward) linear_forward;
   decltype(&kernels::linear_backward_data) linear_backward_data;
   decltype(&kernels::linear_backward_weights) linear_backward_weights;
@@ -74,6 +75,7 @@ struct Kernels {
   decltype(&kernels::optimizer_workspace) optimizer_workspace;
   decltype(&kernels::find_non_finite) find_non_finite;
   decltype(&kernels::gradient_norm) gradient_norm;
+  decltype(&kernels::model_average) model_average;
 };
 
 // The launchers that this table's translation unit was linked with.

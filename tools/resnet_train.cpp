@@ -168,10 +168,10 @@ void load_initial_weights(const TrainConfig& config, ResNet& net) {
            " classes; a new one with " + std::to_string(net.num_classes()) + " takes its place");
 }
 
-void warn_if_disk_is_small(const fs::path& run_dir, ResNet& net) {
+void warn_if_disk_is_small(const fs::path& run_dir, ResNet& net, const TrainConfig& config) {
   std::error_code error;
   const fs::space_info space = fs::space(run_dir, error);
-  const uint64_t needed = 3 * estimate_checkpoint_bytes(net);  // last, best, and the one being written
+  const uint64_t needed = 3 * estimate_checkpoint_bytes(net, config);  // last, best, and the one being written
   if (!error && space.available < needed) {
     log_warning("only " + human_bytes(space.available) + " are free for " + printable(run_dir.string()) +
                 ", checkpoints need up to " + human_bytes(needed));
@@ -207,18 +207,28 @@ void say_what_is_next(const std::string& program, const TrainSetup& setup, const
   }
 }
 
+// Tests the weights, and their average if the checkpoint has one.
 int test_network(const TrainSetup& setup) {
-  const TestOutcome outcome = test(setup);
-  if (!outcome.complete) return 128 + stop_signal();
-  if (setup.ranks != nullptr && !setup.ranks->is_first()) return 0;
-  char text[256];
   const bool json = setup.config.log_format == "jsonl";
-  std::snprintf(
-      text, sizeof text,
-      json ? R"({"event":"test","acc1":%.17g,"acc5":%.17g,"loss":%.17g,"samples":%lld,"seconds":%.3f,"ts":%.3f})"
-           : "test acc1 %.2f  acc5 %.2f  loss %.4f  (%lld pictures in %.1f s)",
-      outcome.acc1, outcome.acc5, outcome.loss, static_cast<long long>(outcome.samples), outcome.seconds, unix_time());
-  std::cout << text << std::endl;
+  const auto test_one = [&](const char* event) {
+    const TestOutcome outcome = test(setup);
+    if (!outcome.complete) return false;
+    if (setup.ranks != nullptr && !setup.ranks->is_first()) return true;
+    char text[256];
+    std::snprintf(
+        text, sizeof text,
+        json ? R"({"event":"%s","acc1":%.17g,"acc5":%.17g,"loss":%.17g,"samples":%lld,"seconds":%.3f,"ts":%.3f})"
+             : "%s acc1 %.2f  acc5 %.2f  loss %.4f  (%lld pictures in %.1f s)",
+        event, outcome.acc1, outcome.acc5, outcome.loss, static_cast<long long>(outcome.samples), outcome.seconds,
+        unix_time());
+    std::cout << text << std::endl;
+    return true;
+  };
+  if (!test_one("test")) return 128 + stop_signal();
+  if (setup.resume.checkpoint && setup.resume.checkpoint->average) {
+    load_weights(*setup.resume.checkpoint->average, *setup.model.module);
+    if (!test_one(json ? "test_ema" : "test ema")) return 128 + stop_signal();
+  }
   return 0;
 }
 
@@ -313,6 +323,7 @@ struct Run {
   Prepared prepared;
   DeviceChoice choice;
   std::optional<ResNet> net;
+  std::optional<ResNet> average;  // of its weights, with --model-ema
   TrainSetup setup;
 };
 
@@ -332,13 +343,19 @@ void make_net(Run& run) {
   }
   const bool loaded = !config.weights.empty() || (setup.resume.checkpoint && config.test_only);
   if (loaded) check_finite(net.state(), config.weights.empty() ? "--resume" : "--weights", config.allow_nonfinite);
-  net.to(setup.device);
-  setup.model = {.name = *config.model,
-                 .module = &net,
-                 .forward = [&net](const Tensor& images) { return net(images); },
-                 .num_classes = net.num_classes(),
-                 .parameters = summary.parameters,
-                 .macs = summary.macs};
+  const auto on_device = [&](ResNet& moved) {
+    moved.to(setup.device);
+    return TrainableModel{.name = *config.model,
+                          .module = &moved,
+                          .forward = [&moved](const Tensor& images) { return moved(images); },
+                          .num_classes = moved.num_classes(),
+                          .parameters = summary.parameters,
+                          .macs = summary.macs};
+  };
+  setup.model = on_device(net);
+  if (!setup.config.model_ema) return;
+  setup.average = on_device(run.average.emplace(
+      models::make_resnet(*config.model, {.num_classes = setup.config.num_classes, .initialize = false})));
 }
 
 // Null if a signal came before there was anything to save.
@@ -410,7 +427,7 @@ int train_or_test(const TrainCommand& command, const TrainConfig& first, Communi
     if (!folder) folder.emplace(automatic_run_dir(setup.model.name, setup.facts.name));
     setup.run_dir = folder->path();
     if (!setup.resume.checkpoint) folder->clear();
-    warn_if_disk_is_small(setup.run_dir, *run->net);
+    warn_if_disk_is_small(setup.run_dir, *run->net, setup.config);
   }
   log_info(std::string("resnet-train ") + version());
   if (!run->choice.gpu_absence.empty())

@@ -61,6 +61,7 @@ class CpuBackend final : public Backend {
 
   void optimizer_step(std::span<const OptimizerParameter> parameters, const OptimizerStep& step) override;
   void check_gradients(const GradientCheck& check) override;
+  void average(std::span<const AveragedTensor> tensors, float decay) override;
 
   std::string export_plans() const override;
   void import_plans(const std::string& json) override;

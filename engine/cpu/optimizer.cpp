@@ -149,4 +149,18 @@ void CpuBackend::check_gradients(const GradientCheck& check) {
   *check.grad_scale.raw<float>() = static_cast<float>(clip < 1 ? unscale * clip : unscale);
 }
 
+void CpuBackend::average(std::span<const AveragedTensor> tensors, float decay) {
+  const std::vector<Piece> pieces =
+      pieces_of(tensors, [](const AveragedTensor& x) -> const Tensor& { return x.value; });
+  const auto& kernels = kernels_for_this_cpu();
+  for_pieces(pieces, [&](size_t i) {
+    const AveragedTensor& x = tensors[pieces[i].owner];
+    float *const average = at(x.average, pieces[i]), *const value = at(x.value, pieces[i]);
+    if (decay == 0)
+      std::copy_n(value, pieces[i].count, average);
+    else
+      kernels.average(average, value, decay, pieces[i].count);
+  });
+}
+
 }  // namespace engine::cpu

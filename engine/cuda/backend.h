@@ -89,6 +89,7 @@ class CudaBackend final : public Backend {
 
   void optimizer_step(std::span<const OptimizerParameter> parameters, const OptimizerStep& step) override;
   void check_gradients(const GradientCheck& check) override;
+  void average(std::span<const AveragedTensor> tensors, float decay) override;
 
   void find_non_finite(std::span<const Tensor> tensors, const Tensor& found) override;
   std::unique_ptr<DeviceRanks> join_ranks(Communicator& ranks, std::string* reason) override;
@@ -154,6 +155,7 @@ class CudaBackend final : public Backend {
   DeviceTable<kernels::OptimizerChunk> optimizer_chunks_;
   DeviceTable<float> lr_;
   DeviceTable<kernels::FloatChunk> searched_;
+  DeviceTable<kernels::AverageChunk> averaged_;
 };
 
 // As kernels and this backend's operands spell a type. Throws Error(usage) for an integer type.

@@ -120,4 +120,21 @@ void CudaBackend::check_gradients(const GradientCheck& check) {
                                                                  stream()));
 }
 
+void CudaBackend::average(std::span<const AveragedTensor> tensors, float decay) {
+  const Range range(context_, "average");
+  std::vector<kernels::AverageChunk> chunks;
+  for (const AveragedTensor& tensor : tensors)
+    for (int64_t begin = 0; begin < tensor.value.numel(); begin += kernels::kOptimizerChunk)
+      chunks.push_back(
+          {.average = tensor.average.raw<float>() + begin,
+           .value = tensor.value.raw<float>() + begin,
+           .count = static_cast<int32_t>(std::min(kernels::kOptimizerChunk, tensor.value.numel() - begin))});
+  const auto num_chunks = static_cast<int64_t>(chunks.size());
+  if (num_chunks == 0) return;
+  context_.check_launch(
+      "average",
+      kernels().model_average(
+          {.chunks = on_device(averaged_, std::move(chunks)), .num_chunks = num_chunks, .decay = decay}, stream()));
+}
+
 }  // namespace engine::cuda

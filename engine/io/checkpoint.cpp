@@ -15,6 +15,7 @@ namespace {
 
 constexpr const char* kModel = "model.safetensors";
 constexpr const char* kTrainer = "trainer.safetensors";
+constexpr const char* kAverage = "model_ema.safetensors";  // not in every checkpoint
 constexpr const char* kState = "state.json";
 constexpr const char* kManifest = "MANIFEST.json";
 constexpr const char* kStepPrefix = "step-";
@@ -108,7 +109,8 @@ std::string step_checkpoint_name(std::int64_t step) {
 std::uint64_t checkpoint_bytes(const CheckpointContents& contents) {
   constexpr std::uint64_t kBlocks = 8 * 4096;  // directory, manifest, and the last block of each file
   return safetensors_file_bytes(contents.model) + safetensors_file_bytes(contents.trainer) +
-         contents.state_json.size() + kBlocks;
+         (contents.average.empty() ? 0 : safetensors_file_bytes(contents.average)) + contents.state_json.size() +
+         kBlocks;
 }
 
 std::filesystem::path write_checkpoint(const std::filesystem::path& run_dir, const std::string& name,
@@ -120,6 +122,8 @@ std::filesystem::path write_checkpoint(const std::filesystem::path& run_dir, con
     Manifest manifest{.step = contents.step, .files = {}};
     manifest.files[kModel] = write_tensors(staged.directory() / kModel, contents.model, ops);
     manifest.files[kTrainer] = write_tensors(staged.directory() / kTrainer, contents.trainer, ops);
+    if (!contents.average.empty())
+      manifest.files[kAverage] = write_tensors(staged.directory() / kAverage, contents.average, ops);
     manifest.files[kState] = write_text(staged.directory() / kState, contents.state_json, ops);
     write_text(staged.directory() / kManifest, manifest_json(manifest), ops);
     staged.commit();
@@ -165,9 +169,12 @@ Checkpoint read_checkpoint(const std::filesystem::path& directory, FileOps& ops)
   };
   SafetensorsFile model = read_tensors(kModel);
   SafetensorsFile trainer = read_tensors(kTrainer);
+  std::optional<SafetensorsFile> average;
+  if (manifest.files.contains(kAverage)) average = read_tensors(kAverage);
   const std::vector<std::byte> state = read(kState);
-  return {directory, manifest.step, std::move(model), std::move(trainer),
-          std::string(reinterpret_cast<const char*>(state.data()), state.size())};
+  return {directory,          manifest.step,
+          std::move(model),   std::move(trainer),
+          std::move(average), std::string(reinterpret_cast<const char*>(state.data()), state.size())};
 }
 
 NewestCheckpoint newest_valid_checkpoint(const std::filesystem::path& checkpoints_dir, FileOps& ops) {

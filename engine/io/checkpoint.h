@@ -2,6 +2,7 @@
 // A checkpoint is a directory that is complete or absent:
 //
 //   <run_dir>/checkpoints/<name>/model.safetensors    weights with torchvision's keys; loads alone in PyTorch
+//                                model_ema.safetensors  their moving average, if the run has one; loads alone, too
 //                                trainer.safetensors  optimiser state
 //                                state.json           step, position in the data, seed, schedule, versions
 //                                MANIFEST.json        size and XXH3-128 of each of the above
@@ -24,6 +25,7 @@ struct CheckpointContents {
   std::int64_t step = 0;
   std::vector<TensorView> model;
   std::vector<TensorView> trainer;
+  std::vector<TensorView> average;  // of the weights, if there is one
   std::string state_json;
 };
 
@@ -33,6 +35,7 @@ struct Checkpoint {
   std::int64_t step = 0;
   SafetensorsFile model;
   SafetensorsFile trainer;
+  std::optional<SafetensorsFile> average;
   std::string state_json;
 };
 

@@ -51,12 +51,17 @@ bool Checkpointer::attempt(const Write& write, bool required) {
   }
 }
 
-bool Checkpointer::save(Module& module, const Optimizer& optimizer, const SavedState& saved, bool required) {
+bool Checkpointer::save(Module& module, Module* average, const Optimizer& optimizer, const SavedState& saved,
+                        bool required) {
   const HostState model(module.state()), trainer(optimizer.state());
   for (const HostState* state : {&model, &trainer}) check_saved(state->views(), saved.state.step);
+  std::optional<HostState> averaged;
+  if (average != nullptr) averaged.emplace(average->state());
+  if (averaged) check_saved(averaged->views(), saved.state.step);
   const CheckpointContents contents{.step = saved.state.step,
                                     .model = model.views(),
                                     .trainer = trainer.views(),
+                                    .average = averaged ? averaged->views() : std::vector<TensorView>{},
                                     .state_json = saved_state_json(saved)};
   return attempt(
       [&] {
@@ -81,11 +86,12 @@ void check_finite(const std::vector<NamedTensor>& state, const std::string& orig
            " is not finite, so nothing can be learnt from it; take another checkpoint, or --allow-nonfinite");
 }
 
-uint64_t estimate_checkpoint_bytes(Module& module) {
-  uint64_t bytes = 0;
-  for (const NamedTensor& entry : module.state()) bytes += entry.tensor.bytes();
-  for (const NamedParameter& parameter : module.parameters()) bytes += parameter.tensor.bytes();
-  return bytes;
+uint64_t estimate_checkpoint_bytes(Module& module, const TrainConfig& config) {
+  uint64_t weights = 0, trained = 0;
+  for (const NamedTensor& entry : module.state()) weights += entry.tensor.bytes();
+  for (const NamedParameter& parameter : module.parameters()) trained += parameter.tensor.bytes();
+  const uint64_t buffers = config.opt == "adamw" || config.opt == "lamb" ? 2 : 1;
+  return weights * (config.model_ema ? 2 : 1) + trained * buffers;
 }
 
 }  // namespace engine

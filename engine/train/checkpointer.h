@@ -20,7 +20,9 @@ class Checkpointer {
 
   // Writes `last`. Throws Error(diverged), and writes nothing, if a tensor is not finite. A disk that fails is warned
   // of, and the training goes on; throws Error(checkpoint) at the third failure in a row, or at once if `required`.
-  bool save(Module& module, const Optimizer& optimizer, const SavedState& saved, bool required = false);
+  // `average` of the weights may be null.
+  bool save(Module& module, Module* average, const Optimizer& optimizer, const SavedState& saved,
+            bool required = false);
 
   // Makes `best` the checkpoint that `last` is now.
   void mark_best();
@@ -38,7 +40,8 @@ class Checkpointer {
 // `origin` is where they come from.
 void check_finite(const std::vector<NamedTensor>& state, const std::string& origin, bool allowed);
 
-// Bytes that one checkpoint of this module will take, momentum included.
-uint64_t estimate_checkpoint_bytes(Module& module);
+// Bytes that one checkpoint of this module will take, with what the optimiser keeps and an average of the weights if
+// the configuration has them.
+uint64_t estimate_checkpoint_bytes(Module& module, const TrainConfig& config);
 
 }  // namespace engine

@@ -143,6 +143,12 @@ const std::vector<Setting> kSettings = {
      "bce: targets above X count as 1, others as 0 (default: as they are)", "", 0, 1},
     {"label_smoothing", "--label-smoothing,--smoothing", &C::label_smoothing, kOptimisation, "X",
      "share of the label spread over all classes (0)", "", 0, 0.999999},
+    {"model_ema", "--model-ema", &C::model_ema, kOptimisation, "",
+     "average the weights over the steps, and evaluate the average beside them"},
+    {"model_ema_steps", "--model-ema-steps", &C::model_ema_steps, kOptimisation, "N",
+     "steps between two of its updates", "", 1, 1e9},
+    {"model_ema_decay", "--model-ema-decay", &C::model_ema_decay, kOptimisation, "X",
+     "its decay, as torchvision's: for one picture a step in one epoch", "", 0, 1},
     {"grad_accum_steps", "--grad-accum-steps", &C::grad_accum_steps, kOptimisation, "N", "batches a step", "", 1, 1e6},
 
     {"device", "--device", &C::device, kDevice, "NAME", "what computes: auto, cpu, cuda, cuda:N, emulated"},

@@ -79,6 +79,9 @@ struct TrainConfig {
   std::optional<double> bce_target_thresh;
   std::optional<double> label_smoothing;
   int64_t grad_accum_steps = 1;
+  bool model_ema = false;
+  int64_t model_ema_steps = 32;
+  double model_ema_decay = 0.99998;
 
   // Device
   std::string device = "auto";           // auto, cpu, cuda, cuda:N, emulated

@@ -83,7 +83,7 @@ std::string summary_json(const RunSummary& summary) {
   const RunState& state = summary.state;
   const auto& last = summary.final_validation;
   std::optional<ValidationResult> best = state.best;
-  if (last && (!best || last->acc1 > best->acc1)) best = last;
+  if (last && (!best || last->best_acc1() > best->best_acc1())) best = last;
   // The epoch in progress if it has begun, else the one that was finished last.
   Json loss = nullptr, acc1 = nullptr;
   if (state.epoch_sums.count > 0) {
@@ -113,6 +113,8 @@ std::string summary_json(const RunSummary& summary) {
       {"bad_images", summary.bad_images},
       {"exit", summary.exit_code},
       {"reason", summary.reason}};
+  if (best && best->average) json["best_val_ema_acc1"] = best->average->acc1;
+  if (last && last->average) json["final_val_ema_acc1"] = last->average->acc1;
   if (!summary.message.empty()) json["message"] = summary.message;
   return dump(json);
 }

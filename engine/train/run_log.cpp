@@ -37,6 +37,10 @@ std::optional<int64_t> find_last_validation(const std::filesystem::path& path) {
 
 }  // namespace
 
+std::string average_text(const ValidationResult& result) {
+  return result.average ? fmt::format("  ema {:.2f}", result.average->acc1) : "";
+}
+
 RunLog::RunLog(const RunLogOptions& options)
     : options_(options),
       metrics_(options.run_dir / "metrics.jsonl", options.resume_step, warn),
@@ -108,30 +112,41 @@ void RunLog::validating(int64_t done, int64_t total) {
 void RunLog::validation(const ValidationResult& result, const Progress& p, double seconds, bool is_best) {
   set_status_line("");
   if (last_logged_validation_ != result.step) {
-    const Json json = {{"event", "val"},
-                       {"step", result.step},
-                       {"epoch", result.epoch},
-                       {"loss", result.loss},
-                       {"acc1", result.acc1},
-                       {"acc5", result.acc5},
-                       {"count", result.count},
-                       {"train_loss", result.train_loss},
-                       {"train_acc1", result.train_acc1},
-                       {"seconds", seconds},
-                       {"ts", unix_time()}};
+    Json json = {{"event", "val"},
+                 {"step", result.step},
+                 {"epoch", result.epoch},
+                 {"loss", result.loss},
+                 {"acc1", result.acc1},
+                 {"acc5", result.acc5},
+                 {"count", result.count},
+                 {"train_loss", result.train_loss},
+                 {"train_acc1", result.train_acc1}};
+    if (result.average) {
+      json["ema_loss"] = result.average->loss;
+      json["ema_acc1"] = result.average->acc1;
+      json["ema_acc5"] = result.average->acc5;
+    }
+    json["seconds"] = seconds;
+    json["ts"] = unix_time();
     append(json.dump());
     last_logged_validation_ = result.step;
   }
   events_.scalar("val/loss", result.step, result.loss);
   events_.scalar("val/acc1", result.step, result.acc1);
   events_.scalar("val/acc5", result.step, result.acc5);
+  if (result.average) {
+    events_.scalar("val_ema/loss", result.step, result.average->loss);
+    events_.scalar("val_ema/acc1", result.step, result.average->acc1);
+    events_.scalar("val_ema/acc5", result.step, result.average->acc5);
+  }
   events_.flush();
-  log_info(fmt::format(
-      "{}  val acc1 {}  acc5 {:.2f}  loss {:.4f}  train loss {:.4f}  acc1 {:.2f}  ({} pictures in {:.1f} s)  ETA {}{}",
-      styled(Style::bold, fmt::format("epoch {}/{}", result.epoch, p.epochs)),
-      styled(Style::bold, fmt::format("{:.2f}", result.acc1)), result.acc5, result.loss, result.train_loss,
-      result.train_acc1, with_thousands(result.count), seconds, duration_text(p.seconds_left),
-      is_best ? styled(Style::green, "  best") : ""));
+  log_info(
+      fmt::format("{}  val acc1 {}{}  acc5 {:.2f}  loss {:.4f}  train loss {:.4f}  acc1 {:.2f}  ({} pictures in {:.1f} "
+                  "s)  ETA {}{}",
+                  styled(Style::bold, fmt::format("epoch {}/{}", result.epoch, p.epochs)),
+                  styled(Style::bold, fmt::format("{:.2f}", result.acc1)), average_text(result), result.acc5,
+                  result.loss, result.train_loss, result.train_acc1, with_thousands(result.count), seconds,
+                  duration_text(p.seconds_left), is_best ? styled(Style::green, "  best") : ""));
   last_line_ = Clock::now();
 }
 

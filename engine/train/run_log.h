@@ -28,6 +28,9 @@ struct IntervalTimes {
   int64_t images = 0;
 };
 
+// "  ema 94.32", or nothing if there is no average.
+std::string average_text(const ValidationResult& result);
+
 // The lines of metrics.jsonl depend on steps alone, never on the clock, so that those of a run that was stopped and
 // resumed are those of a run that was not; only ts, img_per_s, data_wait, bound, time and seconds tell of time.
 class RunLog {

@@ -63,18 +63,26 @@ UnusualSteps to_unusual(const Json& json) {
 
 Json to_json(const std::optional<ValidationResult>& result) {
   if (!result) return nullptr;
-  return {{"step", result->step},
-          {"epoch", result->epoch},
-          {"loss", result->loss},
-          {"acc1", result->acc1},
-          {"acc5", result->acc5},
-          {"count", result->count},
-          {"train_loss", result->train_loss},
-          {"train_acc1", result->train_acc1}};
+  Json json = {{"step", result->step},
+               {"epoch", result->epoch},
+               {"loss", result->loss},
+               {"acc1", result->acc1},
+               {"acc5", result->acc5},
+               {"count", result->count},
+               {"train_loss", result->train_loss},
+               {"train_acc1", result->train_acc1}};
+  if (const auto& average = result->average)
+    json["average"] = {{"loss", average->loss}, {"acc1", average->acc1}, {"acc5", average->acc5}};
+  return json;
 }
 
 std::optional<ValidationResult> to_validation(const Json& json) {
   if (json.is_null()) return std::nullopt;
+  std::optional<AverageResult> average;
+  if (json.contains("average")) {
+    const Json& saved = json.at("average");
+    average = {to_double(saved.at("loss")), to_double(saved.at("acc1")), to_double(saved.at("acc5"))};
+  }
   return ValidationResult{.step = json.at("step").get<int64_t>(),
                           .epoch = json.at("epoch").get<int64_t>(),
                           .loss = to_double(json.at("loss")),
@@ -82,7 +90,8 @@ std::optional<ValidationResult> to_validation(const Json& json) {
                           .acc5 = to_double(json.at("acc5")),
                           .count = json.at("count").get<int64_t>(),
                           .train_loss = to_double(json.at("train_loss")),
-                          .train_acc1 = to_double(json.at("train_acc1"))};
+                          .train_acc1 = to_double(json.at("train_acc1")),
+                          .average = average};
 }
 
 Json to_json(const LossScale& scale) {
@@ -104,6 +113,7 @@ RunState to_state(const Json& json) {
           .step_in_epoch = json.at("step_in_epoch").get<int64_t>(),
           .interval = to_sums(json.at("interval")),
           .epoch_sums = to_sums(json.at("epoch_sums")),
+          .average_updates = json.value("average_updates", int64_t{0}),
           .unusual = json.contains("unusual") ? to_unusual(json.at("unusual")) : UnusualSteps{},
           .best = to_validation(json.at("best")),
           .last = to_validation(json.at("last")),
@@ -164,6 +174,7 @@ std::string saved_state_json(const SavedState& saved) {
                      {"step_in_epoch", state.step_in_epoch},
                      {"interval", to_json(state.interval)},
                      {"epoch_sums", to_json(state.epoch_sums)},
+                     {"average_updates", state.average_updates},
                      {"unusual", to_json(state.unusual)},
                      {"best", to_json(state.best)},
                      {"last", to_json(state.last)},

@@ -1,6 +1,7 @@
 #pragma once
 // What a checkpoint knows beside tensors: where the run stands, and what has to be the same for it to go on. Everything
 // random is a function of (seed, epoch, sample), so two integers are the whole position in the data.
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -16,12 +17,21 @@
 
 namespace engine {
 
+// Of the average of the weights.
+struct AverageResult {
+  double loss = 0, acc1 = 0, acc5 = 0;
+};
+
 struct ValidationResult {
   int64_t step = 0;
   int64_t epoch = 0;  // finished epochs
   double loss = 0, acc1 = 0, acc5 = 0;
   int64_t count = 0;
   double train_loss = 0, train_acc1 = 0;  // means over the epoch before
+  std::optional<AverageResult> average;   // with --model-ema
+
+  // Of the better of both.
+  double best_acc1() const { return average ? std::max(acc1, average->acc1) : acc1; }
 };
 
 // Between two steps.
@@ -31,6 +41,7 @@ struct RunState {
   int64_t step_in_epoch = 0;                   // of the epoch in progress; all of them: its validation is still to come
   MetricSums interval;                         // since the last line of metrics
   MetricSums epoch_sums;                       // since the epoch began
+  int64_t average_updates = 0;                 // of the average of the weights, since it began
   UnusualSteps unusual;                        // spikes of loss and gradient
   std::optional<ValidationResult> best, last;  // validations at the ends of epochs
   double seconds = 0;                          // of all processes of the run together

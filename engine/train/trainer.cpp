@@ -16,6 +16,7 @@
 #include "engine/io/atomic_directory.h"
 #include "engine/io/file.h"
 #include "engine/nn/weights.h"
+#include "engine/optim/model_average.h"
 #include "engine/text.h"
 #include "engine/train/accuracy.h"
 #include "engine/train/checkpointer.h"
@@ -90,6 +91,7 @@ class Trainer {
  private:
   enum class Stop { none, signal, max_steps };
 
+  void begin_average();
   void restore();
   void announce();
   Stop train_epoch();
@@ -102,7 +104,10 @@ class Trainer {
   bool resumed() const { return setup_.resume.checkpoint.has_value(); }
   bool max_steps_reached() const { return setup_.config.max_steps && state_.step >= *setup_.config.max_steps; }
   bool writes() const { return setup_.ranks == nullptr || setup_.ranks->is_first(); }
-  Evaluation evaluate_now();
+  void average_weights();
+  Evaluation evaluate_now(const TrainableModel& model);
+  // Into `result`, which tells of the weights themselves; false: interrupted.
+  bool evaluate_average(ValidationResult& result);
   SavedState saved_state();
   bool save(bool required = false);
   Progress progress() const;
@@ -120,6 +125,7 @@ class Trainer {
 
   RankLinks links_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::optional<ModelAverage> average_;
   TrainStep train_step_;
   Loader train_loader_, val_loader_;
   Batch batch_;
@@ -155,7 +161,15 @@ Trainer::Trainer(const TrainSetup& setup)
                   val_loader_options(setup.config, setup.data.val->size(), rank_of(setup))),
       identity_(run_identity(setup.config, setup.data)),
       environment_{.device = device_description(setup.device), .version = version(), .threads = *setup.config.threads},
-      checkpointer_(setup.run_dir, setup.config.checkpoint_hist) {}
+      checkpointer_(setup.run_dir, setup.config.checkpoint_hist) {
+  if (setup.average) begin_average();
+}
+
+void Trainer::begin_average() {
+  const TrainConfig& c = setup_.config;
+  average_.emplace(*setup_.model.module, *setup_.average->module,
+                   model_average_decay(c.model_ema_decay, global_batch(c), c.model_ema_steps, epochs_));
+}
 
 void Trainer::restore() {
   const SavedState& saved = *setup_.resume.saved;
@@ -171,6 +185,11 @@ void Trainer::restore() {
   state_ = saved.state;
   train_step_.restore(state_.loss_scale, state_.steps_left_out);
   seconds_before_ = state_.seconds;
+  if (average_) {
+    begin_average();  // of the weights that were loaded, if the run had none
+    if (setup_.resume.checkpoint->average) load_weights(*setup_.resume.checkpoint->average, *setup_.average->module);
+    average_->set_num_updates(state_.average_updates);
+  }
   log_info(fmt::format("resumed  step {} of epoch {} from {}", state_.step, state_.epoch + 1, printable(origin)));
 }
 
@@ -217,7 +236,8 @@ SavedState Trainer::saved_state() {
 bool Trainer::save(bool required) {
   last_save_ = Clock::now();
   if (!writes()) return true;
-  return checkpointer_.save(*setup_.model.module, *optimizer_, saved_state(), required);
+  return checkpointer_.save(*setup_.model.module, average_ ? &average_->average() : nullptr, *optimizer_, saved_state(),
+                            required);
 }
 
 double Trainer::seconds_left() const {
@@ -259,6 +279,7 @@ void Trainer::one_step() {
   ++state_.step;
   ++state_.step_in_epoch;
   state_.interval.add(sums);
+  average_weights();
   state_.epoch_sums.add(sums);
   if (left_out.empty()) state_.unusual.add(sums.mean_loss(), train_step_.grad_norm());
   const double seconds = seconds_since(start);
@@ -314,6 +335,14 @@ void Trainer::note_left_out(const std::string& why) {
                           counted, setup_.config.skip_nonfinite));
 }
 
+// torchvision's times: every so many steps of an epoch from its first one, and anew after each while the rate warms up.
+void Trainer::average_weights() {
+  if (!average_ || (state_.step_in_epoch - 1) % setup_.config.model_ema_steps != 0) return;
+  average_->update();
+  if (static_cast<double>(state_.epoch) < *setup_.config.lr_warmup_epochs) average_->restart();
+  state_.average_updates = average_->num_updates();
+}
+
 // Trains to the end of the epoch in progress, or to a stop.
 Trainer::Stop Trainer::train_epoch() {
   if (max_steps_reached() && state_.step_in_epoch < steps_per_epoch_) return Stop::max_steps;
@@ -333,9 +362,9 @@ Trainer::Stop Trainer::train_epoch() {
   return Stop::none;
 }
 
-Evaluation Trainer::evaluate_now() {
+Evaluation Trainer::evaluate_now(const TrainableModel& model) {
   const int64_t total = setup_.data.val->size();
-  Evaluation evaluation = evaluate(setup_.model, val_loader_,
+  Evaluation evaluation = evaluate(model, val_loader_,
                                    {.input = input_format(setup_.config, setup_.facts, setup_.device),
                                     .ranks = setup_.ranks,
                                     .max_mistakes = kMaxMistakes,
@@ -345,6 +374,16 @@ Evaluation Trainer::evaluate_now() {
                                     }});
   last_validation_seconds_ = evaluation.seconds;
   return evaluation;
+}
+
+bool Trainer::evaluate_average(ValidationResult& result) {
+  if (!average_) return true;
+  const double seconds = last_validation_seconds_;
+  const Evaluation evaluation = evaluate_now(*setup_.average);
+  last_validation_seconds_ += seconds;
+  if (!evaluation.complete) return false;
+  result.average = {evaluation.sums.mean_loss(), evaluation.sums.acc1(), evaluation.sums.acc5()};
+  return true;
 }
 
 ValidationResult to_result(const Evaluation& evaluation, const RunState& state, int64_t epoch) {
@@ -364,16 +403,17 @@ ValidationResult to_result(const Evaluation& evaluation, const RunState& state, 
 // The end of an epoch: validation, the line about it, and the checkpoint that goes with it, in this order, so that what
 // belongs to a step is in the logs before its checkpoint says that the step is done.
 bool Trainer::validate() {
-  const Evaluation evaluation = evaluate_now();
+  const Evaluation evaluation = evaluate_now(setup_.model);
   if (!evaluation.complete) return false;
+  ValidationResult result = to_result(evaluation, state_, state_.epoch + 1);
+  if (!evaluate_average(result)) return false;
   last_evaluation_ = evaluation;
-  const ValidationResult result = to_result(evaluation, state_, state_.epoch + 1);
-  const bool is_best = !state_.best || result.acc1 > state_.best->acc1;
+  const bool is_best = !state_.best || result.best_acc1() > state_.best->best_acc1();
   if (is_best) state_.best = result;
   state_.last = result;
   ++state_.epoch;
   state_.step_in_epoch = 0;
-  if (log_) log_->validation(result, progress(), evaluation.seconds, is_best);
+  if (log_) log_->validation(result, progress(), last_validation_seconds_, is_best);
   state_.epoch_sums = {};
   if (save(state_.epoch == epochs_) && is_best && writes()) checkpointer_.mark_best();
   if (state_.epoch < epochs_ && Clock::now() - last_report_ > kReportInterval) report(summary(0, "running"));
@@ -383,14 +423,16 @@ bool Trainer::validate() {
 // In the middle of an epoch, where max_steps ends the process: for the summary only. The unbroken run has no validation
 // here, so metrics.jsonl and the state stay without it.
 void Trainer::validate_here() {
-  const Evaluation evaluation = evaluate_now();
+  const Evaluation evaluation = evaluate_now(setup_.model);
+  ValidationResult result = to_result(evaluation, state_, state_.epoch);
+  const bool complete = evaluation.complete && evaluate_average(result);
   set_status_line("");
-  if (!evaluation.complete) return;
+  if (!complete) return;
   last_evaluation_ = evaluation;
-  mid_epoch_ = to_result(evaluation, state_, state_.epoch);
-  log_info(fmt::format("step {}  val acc1 {:.2f}  acc5 {:.2f}  loss {:.4f}  ({} pictures in {:.1f} s)", state_.step,
-                       mid_epoch_->acc1, mid_epoch_->acc5, mid_epoch_->loss, with_thousands(mid_epoch_->count),
-                       evaluation.seconds));
+  mid_epoch_ = result;
+  log_info(fmt::format("step {}  val acc1 {:.2f}{}  acc5 {:.2f}  loss {:.4f}  ({} pictures in {:.1f} s)", state_.step,
+                       mid_epoch_->acc1, average_text(result), mid_epoch_->acc5, mid_epoch_->loss,
+                       with_thousands(mid_epoch_->count), evaluation.seconds));
 }
 
 RunDescription Trainer::description() const {

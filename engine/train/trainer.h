@@ -34,7 +34,8 @@ struct TrainSetup {
   TrainConfig config;  // resolved
   DataFacts facts;
   DatasetPair data;
-  TrainableModel model;  // on `device`, with its initial weights
+  TrainableModel model;                   // on `device`, with its initial weights
+  std::optional<TrainableModel> average;  // with --model-ema: another such network, for the average of the weights
   Device device;
   std::filesystem::path run_dir;  // exists, can be written to, locked by the caller
   ResumePoint resume;             // with a checkpoint: goes on from there

@@ -83,6 +83,8 @@ struct Kernels {
 
   // Sum of (scale * x)^2.
   float (*sum_of_squares)(const float* x, float scale, int64_t count);
+  // average = decay * average + (1 - decay) * value
+  void (*average)(float* average, const float* value, float decay, int64_t count);
   // sgd and lars; momentum may be null.
   void (*sgd)(float* parameter, const float* grad, float* momentum, const OptimizerConstants& constants, int64_t count);
   void (*adamw)(float* parameter, const float* grad, float* momentum, float* second_moment,

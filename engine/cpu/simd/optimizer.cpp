@@ -35,6 +35,13 @@ float sum_of_squares(const float* x, float scale, int64_t count) {
   return total(sum);
 }
 
+void average(float* average, const float* value, float decay, int64_t count) {
+  for_vectors(
+      count, [&](int64_t i, int lanes) __attribute__((always_inline)) {
+        store(average + i, load(average + i, lanes) * decay + load(value + i, lanes) * (1 - decay), lanes);
+      });
+}
+
 void sgd(float* parameter, const float* grad, float* momentum, const OptimizerConstants& c, int64_t count) {
   for_vectors(
       count, [&](int64_t i, int lanes) __attribute__((always_inline)) {
@@ -103,6 +110,7 @@ void lamb(float* parameter, const float* momentum, const float* second_moment, c
 
 void fill_optimizer(Kernels& table) {
   table.sum_of_squares = sum_of_squares;
+  table.average = average;
   table.sgd = sgd;
   table.adamw = adamw;
   table.lamb_moments = lamb_moments;
