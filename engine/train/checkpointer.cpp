@@ -51,8 +51,8 @@ bool Checkpointer::attempt(const Write& write, bool required) {
   }
 }
 
-bool Checkpointer::save(Module& module, Module* average, const Optimizer& optimizer, const SavedState& saved,
-                        bool required) {
+bool Checkpointer::save(Module& module, const Optimizer& optimizer, const SavedState& saved, bool required,
+                        Module* average) {
   const HostState model(module.state()), trainer(optimizer.state());
   for (const HostState* state : {&model, &trainer}) check_saved(state->views(), saved.state.step);
   std::optional<HostState> averaged;

@@ -20,9 +20,9 @@ class Checkpointer {
 
   // Writes `last`. Throws Error(diverged), and writes nothing, if a tensor is not finite. A disk that fails is warned
   // of, and the training goes on; throws Error(checkpoint) at the third failure in a row, or at once if `required`.
-  // `average` of the weights may be null.
-  bool save(Module& module, Module* average, const Optimizer& optimizer, const SavedState& saved,
-            bool required = false);
+  // `average` is the network of the averaged weights, if there is one.
+  bool save(Module& module, const Optimizer& optimizer, const SavedState& saved, bool required = false,
+            Module* average = nullptr);
 
   // Makes `best` the checkpoint that `last` is now.
   void mark_best();

@@ -236,8 +236,8 @@ SavedState Trainer::saved_state() {
 bool Trainer::save(bool required) {
   last_save_ = Clock::now();
   if (!writes()) return true;
-  return checkpointer_.save(*setup_.model.module, average_ ? &average_->average() : nullptr, *optimizer_, saved_state(),
-                            required);
+  return checkpointer_.save(*setup_.model.module, *optimizer_, saved_state(), required,
+                            average_ ? &average_->average() : nullptr);
 }
 
 double Trainer::seconds_left() const {
