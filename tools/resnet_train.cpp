@@ -480,7 +480,8 @@ int test_input(const TrainCommand& command) {
   TrainConfig config = first_look(command);
   const std::optional<int64_t> workers = config.workers;
   config.cache_bytes = 0;  // each picture is decoded each time, as of a set that is larger than the memory
-  const DatasetPair data = open_data(config, /*needs_val=*/false);
+  DatasetPair data = open_data(config, /*needs_val=*/false);
+  if (!data.val) data.val = data.train;  // to have its facts; only training pictures are read
   const DataFacts facts = describe_data(data, config);
   if (!config.model) config.model = default_model(facts);
   const Specification& specification = find_specification(*config.model);

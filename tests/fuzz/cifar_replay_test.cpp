@@ -34,5 +34,9 @@ TEST(CifarReplay, EveryValueOfEveryByteAroundThePixels) {
   }
 }
 
+TEST(CifarReplay, WhatFuzzingKept) {
+  test::replay_corpus("cifar");
+}
+
 }  // namespace
 }  // namespace engine

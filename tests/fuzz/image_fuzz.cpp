@@ -1,8 +1,5 @@
 // libFuzzer's entry: any bytes as an image file. Decoding, of all or of a part, must end in a picture of the
 // announced size or in Error(data); a picture must pass through both transforms.
-//
-//   cmake -S . -B build-fuzz -DCMAKE_CXX_COMPILER=clang++ -DENGINE_SANITIZE=address,undefined
-//   ninja -C build-fuzz image_fuzz && build-fuzz/bin/image_fuzz -max_len=20000 CORPUS
 #include <cstdint>
 #include <cstdlib>
 
@@ -28,7 +25,7 @@ bool refuses_as_data(const Work& work) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace engine;
   const std::span<const uint8_t> file(data, size);
-  const DecodeLimits limits = {.max_pixels = 1 << 20, .max_bytes = 1 << 24, .max_scans = 20};
+  const DecodeLimits limits = {.max_pixels = 1 << 14, .max_bytes = 1 << 22, .max_scans = 10};
   std::vector<uint8_t> result(size_t{3} * 24 * 24);
   RandomStream random(size, 0, 0, purpose::kAugmentation);
   refuses_as_data([&] { decode_and_transform(file, "input", {.size = 24}, random, result, limits); });

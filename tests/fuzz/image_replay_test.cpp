@@ -4,8 +4,7 @@
 
 #include "engine/random.h"
 #include "tests/data/goldens.h"
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
+#include "tests/fuzz/replay.h"
 
 namespace engine {
 namespace {
@@ -35,6 +34,11 @@ TEST(ImageFuzz, SurvivesTheRealCorpus) {
       const std::vector<uint8_t> bytes = read_bytes(entry.path());
       ASSERT_EQ(LLVMFuzzerTestOneInput(bytes.data(), bytes.size()), 0);
     }
+}
+
+TEST(ImageFuzz, WhatFuzzingKept) {
+  test::replay_corpus("jpeg");
+  test::replay_corpus("png");
 }
 
 }  // namespace

@@ -15,5 +15,9 @@ TEST(ManifestReplay, DamagedManifests) {
       5000);
 }
 
+TEST(ManifestReplay, WhatFuzzingKept) {
+  test::replay_corpus("manifest");
+}
+
 }  // namespace
 }  // namespace engine

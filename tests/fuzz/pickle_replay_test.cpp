@@ -53,5 +53,9 @@ TEST(PickleReplay, EveryValueOfEveryByte) {
   }
 }
 
+TEST(PickleReplay, WhatFuzzingKept) {
+  test::replay_corpus("pickle");
+}
+
 }  // namespace
 }  // namespace engine

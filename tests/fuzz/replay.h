@@ -1,7 +1,11 @@
 #pragma once
 // Runs a fuzz target over damaged variants of good inputs, the same ones every time: what a machine without libFuzzer
 // can do.
+#include <gtest/gtest.h>
+
 #include <cstdint>
+#include <fstream>
+#include <iterator>
 #include <random>
 #include <string>
 #include <string_view>
@@ -44,6 +48,22 @@ inline std::string damaged(const std::vector<std::string>& seeds, std::mt19937& 
     }
   }
   return text;
+}
+
+// The inputs that fuzzing kept (tests/fuzz/run.py): length as u32, then bytes, each.
+inline void replay_corpus(const std::string& name) {
+  const std::string path = ENGINE_CORPUS_DIR "/" + name + ".bin";
+  std::ifstream file(path, std::ios::binary);
+  const std::string packed{std::istreambuf_iterator<char>(file), {}};
+  ASSERT_FALSE(packed.empty()) << path;
+  for (std::size_t at = 0; at < packed.size();) {
+    std::size_t size = 0;
+    for (std::size_t i = 0; i < 4; ++i) size |= std::size_t{static_cast<unsigned char>(packed.at(at + i))} << (8 * i);
+    ASSERT_LE(size, packed.size() - at - 4) << path;
+    // A copy of its own, so that AddressSanitizer sees a read beyond its end.
+    run_fuzz_target(std::string(packed, at + 4, size));
+    at += 4 + size;
+  }
 }
 
 inline void replay_damaged(const std::vector<std::string>& seeds, int count) {

@@ -28,5 +28,9 @@ TEST(SafetensorsReplay, DamagedHeadersAndFiles) {
     test::run_fuzz_target(with_length(test::damaged(headers, random), std::string(4, 'x')));
 }
 
+TEST(SafetensorsReplay, WhatFuzzingKept) {
+  test::replay_corpus("safetensors");
+}
+
 }  // namespace
 }  // namespace engine

@@ -2,11 +2,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/wait.h>
+
 #include <cstdio>
 #include <cstdlib>
 
 #include <jpeglib.h>
 
+#include "tests/data/tar_testing.h"
 #include "tests/train/run_command.h"
 
 namespace engine::testing {
@@ -153,6 +156,91 @@ TEST(Cifar, RefusesALabelOutOfRange) {
   const CommandResult result = workspace.run(on(workspace / "cifar", "run"));
   EXPECT_EQ(result.exit_code, 3);
   EXPECT_THAT(result.err, AllOf(HasSubstr("data_batch_1.bin"), HasSubstr("10")));
+}
+
+// resnet-pack in `folder`; its output goes to the file `out` there.
+int pack(const fs::path& folder, const std::string& arguments) {
+  const std::string command = "cd '" + folder.string() + "' && '" RESNET_PACK "' " + arguments + " >out 2>&1";
+  const int status = std::system(command.c_str());
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST(PackedData, TrainsToTheBitsOfTheFolder) {
+  Workspace workspace;
+  write_image_folder(workspace / "data", 32, 16, 4);
+  ASSERT_EQ(pack(workspace.path(), "data data.pack"), 0) << read_text(workspace / "out");
+  EXPECT_THAT(read_text(workspace / "out"), HasSubstr("data.pack: 40 pictures, 0 encoded anew, 0 left out"));
+  ASSERT_EQ(workspace.run(on(workspace / "data", "folder", {"--epochs", "1"})).exit_code, 0);
+  const CommandResult result =
+      workspace.run(on(workspace / "data.pack", "packed", {"--epochs", "1", "--dataset", "packed"}));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  expect_same_result(workspace / "packed", workspace / "folder");
+}
+
+TEST(PackedData, NamesADamagedRecordAndSkipsItOnRequest) {
+  Workspace workspace;
+  write_image_folder(workspace / "data", 32, 16, 4);
+  ASSERT_EQ(pack(workspace.path(), "data data.pack"), 0) << read_text(workspace / "out");
+  std::string bytes = read_text(workspace / "data.pack");
+  bytes[600] ^= 1;  // in the first record, behind the header of 16 bytes
+  write_text(workspace / "data.pack", bytes);
+  EXPECT_EQ(pack(workspace.path(), "--verify data.pack"), 3);
+  EXPECT_THAT(read_text(workspace / "out"),
+              AllOf(HasSubstr("data.pack record 0 (train/dark/0.jpg): the checksum is wrong"),
+                    HasSubstr("39 sound records, 1 bad")));
+  const std::vector<std::string> one = {"--max-steps", "4", "--bad-images", "fail"};
+  const CommandResult failed = workspace.run(on(workspace / "data.pack", "fail", one));
+  EXPECT_EQ(failed.exit_code, 3);
+  EXPECT_THAT(failed.err, HasSubstr("record 0 (train/dark/0.jpg): the checksum is wrong"));
+  const CommandResult skipped =
+      workspace.run(on(workspace / "data.pack", "skip", {"--epochs", "1", "--bad-images", "skip"}));
+  ASSERT_EQ(skipped.exit_code, 0) << skipped.err;
+  EXPECT_EQ(read_json(workspace / "skip" / "summary.json").at("bad_images"), 1);
+  write_text(workspace / "data.pack", bytes.substr(0, bytes.size() - 100));
+  const CommandResult cut = workspace.run(on(workspace / "data.pack", "cut", {}));
+  EXPECT_EQ(cut.exit_code, 3);
+  EXPECT_THAT(cut.err, HasSubstr("the end of the packed data set is missing or damaged"));
+}
+
+TEST(PackedData, IsNotWrittenOverAnotherOrFromNothing) {
+  Workspace workspace;
+  write_image_folder(workspace / "data", 32, 2, 1);
+  write_text(workspace / "data.pack", "mine");
+  EXPECT_EQ(pack(workspace.path(), "data data.pack"), 2);
+  EXPECT_THAT(read_text(workspace / "out"), HasSubstr("'data.pack' exists; choose another name or add --overwrite"));
+  EXPECT_EQ(pack(workspace.path(), "absent x.pack"), 3);
+  EXPECT_EQ(pack(workspace.path(), "data x.pack --quality 0"), 2);
+  EXPECT_EQ(pack(workspace.path(), "data"), 2);
+  EXPECT_EQ(read_text(workspace / "data.pack"), "mine");
+}
+
+TEST(TarShards, TrainWithoutUnpacking) {
+  Workspace workspace;
+  for (const char* part : {"train-0", "train-1", "val-0"}) {
+    test::TarBuilder tar;
+    for (int i = 0; i < 8; ++i) {
+      const std::string picture = jpeg(32, (i % 2) * 150 + i);
+      tar.add(std::to_string(i) + ".jpg", std::vector<uint8_t>(picture.begin(), picture.end()))
+          .add(std::to_string(i) + ".cls", std::to_string(i % 2));
+    }
+    const std::vector<uint8_t> bytes = tar.finish();
+    write_text(workspace / (std::string(part) + ".tar"), {bytes.begin(), bytes.end()});
+  }
+  const CommandResult folder = workspace.run(on(workspace.path(), "run", {"--epochs", "1", "--dataset", "tar"}));
+  ASSERT_EQ(folder.exit_code, 0) << folder.err;
+  const CommandResult pattern = workspace.run(
+      on(workspace / "train-{0..1}.tar", "again", {"--epochs", "1", "--val-path", (workspace / "val-0.tar").string()}));
+  ASSERT_EQ(pattern.exit_code, 0) << pattern.err;
+  expect_same_result(workspace / "again", workspace / "run");
+}
+
+TEST(TestIo, NamesAPictureThatCannotBeRead) {
+  Workspace workspace;
+  write_text(workspace / "data" / "a" / "1.jpg", jpeg(32, 1));
+  write_text(workspace / "data" / "b" / "2.jpg", "no picture");
+  const CommandResult result = workspace.run({"--test-io", "--data-path", (workspace / "data").string()});
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_THAT(result.err, HasSubstr("b/2.jpg: neither JPEG nor PNG"));
 }
 
 }  // namespace
