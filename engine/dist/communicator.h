@@ -78,4 +78,7 @@ class Communicator {
 // Throws Error(usage) on every rank, naming what differs, unless all of them give the same names and values.
 void expect_same(Communicator& ranks, const std::vector<std::pair<std::string, std::string>>& facts);
 
+// What --doctor tells of MPI.
+std::string describe_mpi();
+
 }  // namespace engine

@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "engine/dist/communicator.h"
 #include "engine/dist/mpi_module.h"
 #include "engine/dist/transport.h"
 #include "engine/error.h"
@@ -19,36 +20,42 @@ constexpr const char* kFile = "libengine_mpi.so";
 constexpr int64_t kBusyTurns = 200;
 constexpr size_t kMostFloats = size_t{1} << 26;  // of a transfer, which counts its bytes in an int
 
-const MpiModule& load_module() {
-  const auto open = [](const std::string& path) -> const MpiModule& {
-    // Open MPI's own plug-ins look for its symbols among the global ones.
-    void* const handle = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
-    if (handle == nullptr) {
-      const char* error = dlerror();
-      fail(ErrorKind::device, "ranks: mpirun started this process, but ", path,
-           " cannot be loaded: ", error ? error : "no reason given", "; install the MPI that it was built with");
-    }
-    auto* const entry = reinterpret_cast<EngineMpiModule*>(dlsym(handle, "engine_mpi_module"));
-    const MpiModule* const module = entry ? entry() : nullptr;
-    if (module == nullptr || module->abi != kMpiModuleAbi)
-      fail(ErrorKind::device, "ranks: ", path,
-           " belongs to another version of this library; build or install both together");
-    return *module;
-  };
+// Null if it cannot be used; `reason` then says why and what to do.
+const MpiModule* load_module(std::string* reason) {
   std::string searched;
   const std::string path =
       find_module(kFile, "ENGINE_MPI_MODULE", reinterpret_cast<const void*>(&start_mpi), &searched);
   if (path.empty()) {
-    fail(ErrorKind::device, "ranks: mpirun started this process, but ", kFile, " is missing (searched: ", searched,
-         "): install libopenmpi-dev and build again, or start the ranks with RANK, WORLD_SIZE, MASTER_ADDR and "
-         "MASTER_PORT");
+    *reason = std::string(kFile) + " is missing (searched: " + searched +
+              "): install libopenmpi-dev and build again, or start ranks with RANK, WORLD_SIZE, MASTER_ADDR and "
+              "MASTER_PORT";
+    return nullptr;
   }
-  return open(path);
+  // Open MPI's own plug-ins look for its symbols among the global ones.
+  void* const handle = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
+  if (handle == nullptr) {
+    const char* error = dlerror();
+    *reason =
+        path + " cannot be loaded: " + (error ? error : "no reason given") + "; install the MPI that it was built with";
+    return nullptr;
+  }
+  auto* const entry = reinterpret_cast<EngineMpiModule*>(dlsym(handle, "engine_mpi_module"));
+  const MpiModule* const module = entry ? entry() : nullptr;
+  if (module != nullptr && module->abi == kMpiModuleAbi) return module;
+  *reason = path + " belongs to another version of this library; build or install both together";
+  return nullptr;
+}
+
+const MpiModule& module_for_mpirun() {
+  std::string reason;
+  const MpiModule* const module = load_module(&reason);
+  if (module == nullptr) fail(ErrorKind::device, "ranks: mpirun started this process, but ", reason);
+  return *module;
 }
 
 class Mpi final : public Transport {
  public:
-  explicit Mpi(const Launch& launch) : module_(load_module()) {
+  explicit Mpi(const Launch& launch) : module_(module_for_mpirun()) {
     check("starting", module_.init(&rank_, &size_));
     if (rank_ != launch.rank || size_ != launch.size) {
       fail(ErrorKind::device, "ranks: this process was started as rank ", launch.rank, " of ", launch.size, ", but ",
@@ -173,3 +180,15 @@ std::unique_ptr<Transport> start_mpi(const Launch& launch) {
 }
 
 }  // namespace engine::dist
+
+namespace engine {
+
+std::string describe_mpi() {
+  std::string reason;
+  const dist::MpiModule* const module = dist::load_module(&reason);
+  if (module == nullptr) return "not used: " + reason;
+  const std::string library = module->library;
+  return library.substr(0, library.find(',')) + ", for ranks that mpirun starts";
+}
+
+}  // namespace engine

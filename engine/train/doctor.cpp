@@ -15,6 +15,7 @@
 
 #include "engine/backend.h"
 #include "engine/device.h"
+#include "engine/dist/communicator.h"
 #include "engine/error.h"
 #include "engine/io/file.h"
 #include "engine/train/device_choice.h"
@@ -76,6 +77,7 @@ void check_device(Report& report) {
     report.line("threads", threads);
   }
   for (const auto& [name, text] : describe_cuda()) report.line(name, text);
+  report.line("mpi", describe_mpi());
 }
 
 void check_cache(Report& report) {

@@ -205,6 +205,36 @@ TEST_F(Ranks, StopTogetherAndGoOnWithTheSameBits) {
   expect_same_result(space_ / "stopped", space_ / "unbroken");
 }
 
+TEST_F(Ranks, GoOnWithTheSameBitsWhateverTheyTrainWith) {
+  const Words words = {"--sync-bn",
+                       "--grad-accum-steps",
+                       "2",
+                       "--model-ema",
+                       "--model-ema-steps",
+                       "1",
+                       "--mixup-alpha",
+                       "0.2",
+                       "--cutmix-alpha",
+                       "1",
+                       "--random-erase",
+                       "0.3",
+                       "--opt",
+                       "lamb",
+                       "--clip-grad-norm",
+                       "1",
+                       "--loss",
+                       "bce",
+                       "--label-smoothing",
+                       "0.1"};
+  expect_success(run_ranks(space_, 2, arguments(space_, "unbroken", 2, words)));
+  for (const char* steps : {"2", "3", "4"}) {
+    const Words more = steps == std::string("2") ? Words{} : Words{"--resume", "auto"};
+    expect_success(run_ranks(space_, 2, arguments(space_, "stopped", 2, words + more + Words{"--max-steps", steps})));
+  }
+  expect_success(run_ranks(space_, 2, {"--output-dir", (space_ / "stopped").string(), "--resume", "auto"}));
+  expect_same_result(space_ / "stopped", space_ / "unbroken");
+}
+
 // Six steps an epoch; the third is the last before the change.
 TEST_F(Ranks, AnotherNumberOfThemGoesOnWithTheSamePicturesAStep) {
   expect_success(run_ranks(space_, 2, arguments(space_, "run", 2, {"--max-steps", "3"})));
@@ -299,6 +329,13 @@ TEST_F(Ranks, AnExpectedNumberIsChecked) {
   const CommandResult result = space_.run(arguments(space_, "run", 2, {"--ranks", "2"}));
   EXPECT_EQ(result.exit_code, 2);
   EXPECT_THAT(result.err, HasSubstr("--ranks 2: 1 was started; start them with mpirun -n, srun -n or torchrun"));
+}
+
+TEST_F(Ranks, TheDoctorTellsOfMpi) {
+  EXPECT_THAT(space_.run({"--doctor"}).out,
+              ::testing::ContainsRegex("\nmpi +(not used: libengine_mpi.so is missing|Open MPI v|MPICH)"));
+  EXPECT_THAT(space_.run({"--doctor"}, {.environment = {{"ENGINE_MPI_MODULE", "/nowhere/libengine_mpi.so"}}}).out,
+              ::testing::ContainsRegex("\nmpi +not used: /nowhere/libengine_mpi.so cannot be loaded: "));
 }
 
 TEST_F(Ranks, WithoutMpiSayHowElseToStartThem) {
