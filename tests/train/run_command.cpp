@@ -174,6 +174,8 @@ void expect_same_result(const fs::path& run, const fs::path& expected) {
     EXPECT_EQ(read_bytes(run / "checkpoints" / name), read_bytes(expected / "checkpoints" / name))
         << name << " differs";
   }
+  const fs::path average = fs::path("checkpoints") / "last" / "model_ema.safetensors";
+  EXPECT_EQ(read_bytes(run / average), read_bytes(expected / average)) << "the average of the weights differs";
   EXPECT_EQ(metrics(run), metrics(expected));
   for (const char* key : {"best_val_acc1", "final_val_acc1", "final_val_loss", "final_train_loss", "epochs", "steps"}) {
     EXPECT_EQ(read_json(run / "summary.json").at(key), read_json(expected / "summary.json").at(key)) << key;
