@@ -18,6 +18,7 @@ struct Progress {
   double data_wait = 0;          // share of the time, 0 to 1
   const char* bound = "device";  // bound_by(), engine/train/step_times.h
   double seconds_left = 0;
+  uint64_t peak_memory = 0;  // bytes on the device
 };
 
 // "epoch 1/10  step 50/1560  loss 1.9021  acc1 30.12  grad 1.83  z 0.4 1.1  lr 0.0412  981 img/s  data 1%  bound=device

@@ -52,6 +52,7 @@ std::string headline(const ReportData& data) {
     std::string note = data.best_epoch ? fmt::format("at epoch {}", compact(*data.best_epoch)) : "";
     if (data.val_samples > 0)
       note += fmt::format("{}{} images, 95 % interval", note.empty() ? "" : ", ", grouped(data.val_samples));
+    if (!data.comparable.empty()) note += "; paper-comparable: " + escape(data.comparable);
     html += tile("best validation accuracy", value + "</small>", note);
   }
   if (data.final_val_acc1) html += tile("final accuracy", fmt::format("{:.2f}<small> %</small>", *data.final_val_acc1));
@@ -60,6 +61,9 @@ std::string headline(const ReportData& data) {
   if (data.seconds > 0) html += tile("time", duration(data.seconds));
   if (data.train_img_per_s > 0)
     html += tile("training speed", grouped(std::llround(data.train_img_per_s)) + "<small> img/s</small>");
+  if (data.peak_memory > 0)
+    html += tile("peak memory",
+                 fmt::format("{:.0f}<small> MiB</small>", static_cast<double>(data.peak_memory) / (1 << 20)));
   if (data.parameters > 0) html += tile("parameters", grouped(data.parameters));
   return html + "</dl>\n";
 }
@@ -69,9 +73,14 @@ std::string curves(const ReportData& data) {
   using report::ChartSeries;
   const std::array loss{ChartSeries{"training", "train", &data.train_loss},
                         ChartSeries{"validation", "val", &data.val_loss}};
-  const std::array accuracy{ChartSeries{"training", "train", &data.train_acc1},
-                            ChartSeries{"validation", "val", &data.val_acc1}};
+  // The run's own validation comes last: the best of the last series is marked.
+  const std::array accuracy{
+      ChartSeries{data.reference + " training", "reference thin dashed", &data.reference_train_acc1},
+      ChartSeries{data.reference, "reference dashed", &data.reference_acc1},
+      ChartSeries{"training", "train", &data.train_acc1}, ChartSeries{"averaged weights", "ema", &data.ema_val_acc1},
+      ChartSeries{"validation", "val", &data.val_acc1}};
   const std::array rate{ChartSeries{"learning rate", "other", &data.learning_rate}};
+  const std::array norm{ChartSeries{"gradient norm", "other", &data.grad_norm}};
   const std::array speed{ChartSeries{"training speed", "other", &data.img_per_s}};
   const double epoch = data.steps_per_epoch;
   std::string html =
@@ -89,6 +98,7 @@ std::string curves(const ReportData& data) {
                           .mark = data.val_acc1.empty() ? ChartOptions::Mark::none : ChartOptions::Mark::maximum,
                           .decimals = 2}) +
       report::line_chart(rate, {.title = "Learning rate", .unit = "", .steps_per_epoch = epoch, .from_zero = true}) +
+      report::line_chart(norm, {.title = "Gradient norm", .unit = "", .steps_per_epoch = epoch, .from_zero = true}) +
       report::line_chart(
           speed, {.title = "Speed", .unit = "img/s", .steps_per_epoch = epoch, .from_zero = true, .decimals = 0});
   return html.empty() ? "" : "<section><h2>Curves</h2>\n<div class=plots>\n" + html + "</div></section>\n";
@@ -145,7 +155,8 @@ std::string report_html(const ReportData& data) {
   for (const std::string& part : {data.model, data.data, data.outcome})
     if (!part.empty()) subtitle += "<span>" + escape(part) + "</span>";
   std::string html = report::page_begin(data.run, subtitle);
-  html += headline(data) + curves(data) + report::class_sections(data) + mistakes(data);
+  html += headline(data) + curves(data) + report::time_shares(data.times) + report::epoch_table(data.by_epoch) +
+          report::class_sections(data) + mistakes(data) + report::filter_pictures(data.filters);
   html += table("Configuration", data.configuration) + table("Versions", data.versions);
   if (!data.command_line.empty())
     html += "<section><h2>Command</h2>\n<pre>" + escape(data.command_line) + "</pre></section>\n";

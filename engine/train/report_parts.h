@@ -43,6 +43,11 @@ std::string line_chart(std::span<const ChartSeries> series, const ChartOptions& 
 // Confusion matrix (up to 20 classes) or the most confused pairs, and accuracy by class.
 std::string class_sections(const ReportData& data);
 
+// A bar of what the time of the steps went to.
+std::string time_shares(const ReportTimes& times);
+std::string epoch_table(const std::vector<ReportEpoch>& epochs);
+std::string filter_pictures(const std::vector<ReportImage>& filters);
+
 // A page around sections. The title is plain text, the subtitle HTML.
 std::string page_begin(const std::string& title, const std::string& subtitle);
 std::string page_end();

@@ -33,7 +33,7 @@ figure{margin:0}
 .legend small{font-size:11px}
 .key::before{content:"";display:inline-block;width:14px;height:3px;border-radius:2px;background:var(--c);margin-right:6px;vertical-align:middle}
 .key b{color:var(--ink);font-weight:600}
-.train,.shallow{--c:var(--train)}.val,.deep{--c:var(--val)}.other{--c:var(--other)}
+.train,.shallow{--c:var(--train)}.val,.deep{--c:var(--val)}.other{--c:var(--other)}.ema{--c:#8b6fc0}.reference{--c:var(--soft)}
 .chart{display:block;width:100%;height:auto;margin-top:4px;overflow:visible}
 .chart text{font-size:11.5px;fill:var(--soft)}
 .chart line{stroke:var(--soft);stroke-width:1}
@@ -73,6 +73,13 @@ th{font-weight:500;color:var(--soft);text-align:left}
 .track{background:var(--grid);border-radius:4px;height:14px;overflow:hidden}
 .fill{display:block;height:100%;background:rgb(var(--right)/.85);border-radius:4px}
 .value{text-align:right}
+.shares{display:flex;height:18px;border-radius:5px;overflow:hidden;background:var(--grid)}
+.share{background:var(--c)}
+.sharelegend{display:flex;flex-wrap:wrap;gap:2px 18px;margin:8px 0 0;color:var(--soft);font-size:13px}
+.device{--c:rgb(var(--right))}.data{--c:var(--val)}.copy{--c:var(--train)}.comm{--c:#8b6fc0}.host{--c:var(--other)}
+.filters{display:flex;flex-wrap:wrap;gap:6px}
+.filters img{width:44px;height:44px;image-rendering:pixelated;border:1px solid var(--line);border-radius:4px}
+details summary{cursor:pointer}details summary h2{display:inline}details[open] summary{margin-bottom:12px}
 .pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(138px,1fr));gap:12px}
 .picture{background:var(--card);border:1px solid var(--line);border-radius:10px;overflow:hidden;font-size:12.5px}
 .picture img{display:block;width:100%;aspect-ratio:1;object-fit:contain;background:var(--grid)}

@@ -28,6 +28,8 @@ void write_run_json(const std::filesystem::path& run_dir, const RunDescription& 
 struct RunSummary {
   std::string model, data;
   RunState state;
+  double plus_minus = 0;                             // of final_validation's accuracy: half of its 95 % interval
+  std::string not_paper_comparable;                  // engine/train/accuracy.h; empty: it is
   std::optional<ValidationResult> final_validation;  // the last that was made, also in the middle of an epoch
   int64_t bad_images = 0;
   uint64_t peak_memory = 0;  // bytes of tensors and scratch in this process

@@ -7,6 +7,7 @@
 
 #include "engine/error.h"
 #include "engine/io/file.h"
+#include "engine/train/accuracy.h"
 #include "engine/train/log.h"
 
 namespace engine {
@@ -142,11 +143,14 @@ void RunLog::validation(const ValidationResult& result, const Progress& p, doubl
   events_.flush();
   log_info(
       fmt::format("{}  val acc1 {}{}  acc5 {:.2f}  loss {:.4f}  train loss {:.4f}  acc1 {:.2f}  ({} pictures in {:.1f} "
-                  "s)  ETA {}{}",
+                  "s)  peak {}  "
+                  "ETA {}{}",
                   styled(Style::bold, fmt::format("epoch {}/{}", result.epoch, p.epochs)),
-                  styled(Style::bold, fmt::format("{:.2f}", result.acc1)), average_text(result), result.acc5,
-                  result.loss, result.train_loss, result.train_acc1, with_thousands(result.count), seconds,
-                  duration_text(p.seconds_left), is_best ? styled(Style::green, "  best") : ""));
+                  styled(Style::bold, fmt::format("{:.2f}", result.acc1)) +
+                      fmt::format(" ± {:.2f}", wilson_half_width(result.acc1, result.count)),
+                  average_text(result), result.acc5, result.loss, result.train_loss, result.train_acc1,
+                  with_thousands(result.count), seconds, human_bytes(p.peak_memory), duration_text(p.seconds_left),
+                  is_best ? styled(Style::green, "  best") : ""));
   last_line_ = Clock::now();
 }
 

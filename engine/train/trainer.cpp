@@ -265,7 +265,8 @@ Progress Trainer::progress() const {
           .img_per_s = seconds > 0 ? static_cast<double>(interval_.images) / seconds : 0,
           .data_wait = seconds > 0 ? interval_.times.data / seconds : 0,
           .bound = bound_by(interval_.times),
-          .seconds_left = seconds_left()};
+          .seconds_left = seconds_left(),
+          .peak_memory = memory_stats(setup_.device).peak};
 }
 
 void Trainer::one_step() {
@@ -448,10 +449,15 @@ RunDescription Trainer::description() const {
 RunSummary Trainer::summary(int exit_code, const std::string& reason, const std::string& message) {
   state_.seconds = seconds_before_ + seconds_since(start_);
   const auto bad = train_loader_.bad_images().size() + val_loader_.bad_images().size();
+  const std::optional<ValidationResult>& last = mid_epoch_ ? mid_epoch_ : state_.last;
   return {.model = setup_.model.name,
           .data = setup_.data.summary,
           .state = state_,
-          .final_validation = mid_epoch_ ? mid_epoch_ : state_.last,
+          .plus_minus = last ? wilson_half_width(last->acc1, last->count) : 0,
+          .not_paper_comparable = last ? not_paper_comparable(setup_.config, setup_.facts, last->count,
+                                                              static_cast<int64_t>(val_loader_.bad_images().size()))
+                                       : "",
+          .final_validation = last,
           .bad_images = static_cast<int64_t>(bad),
           .peak_memory = memory_stats(setup_.device).peak,
           .exit_code = exit_code,
@@ -494,12 +500,9 @@ TrainOutcome Trainer::finish(Stop stop) {
   if (writes()) write_summary_json(setup_.run_dir, result);
   if (stop != Stop::signal && last_evaluation_.sums.count > 0) report(result);
   const auto& final = mid_epoch_ ? mid_epoch_ : state_.last;
-  if (final) {
-    outcome.final_val_acc1 = final->acc1;
-    outcome.plus_minus = wilson_half_width(final->acc1, final->count);
-    outcome.not_comparable = not_paper_comparable(setup_.config, setup_.facts, final->count,
-                                                  static_cast<int64_t>(val_loader_.bad_images().size()));
-  }
+  if (final) outcome.final_val_acc1 = final->acc1;
+  outcome.plus_minus = result.plus_minus;
+  outcome.not_comparable = result.not_paper_comparable;
   if (state_.best) outcome.best_val_acc1 = state_.best->acc1;
   return outcome;
 }

@@ -67,6 +67,31 @@ TEST(Report, TellsTheRun) {
   EXPECT_THAT(html, HasSubstr("<dt>lr</dt><dd>0.1</dd>"));
 }
 
+TEST(Report, ShowsTheCourseOfTheRun) {
+  ReportData data = sample();
+  data.comparable = "no (held-out pictures)";
+  data.peak_memory = 123 << 20;
+  data.grad_norm = {{100, 1.5}, {200, 0.5}};
+  data.ema_val_acc1 = {{100, 60.0}, {200, 83.5}};
+  data.reference = "airbench-like";
+  data.reference_acc1 = {{100, 52.0}, {200, 56.3}};
+  data.times = {.data = 0.25, .device = 0.75};
+  data.by_epoch = {{.epoch = 1, .train_loss = 1.25, .val_acc1 = 70, .lr = 0.1}};
+  data.filters = {picture(3, 3), picture(3, 3)};
+  const std::string html = report_html(data);
+  EXPECT_THAT(html, HasSubstr("paper-comparable: no (held-out pictures)"));
+  EXPECT_THAT(html, HasSubstr("<dd>123<small> MiB</small></dd>"));
+  EXPECT_THAT(html, HasSubstr("<b>Gradient norm</b>"));
+  EXPECT_THAT(html, HasSubstr("<span class=\"key ema\">averaged weights <b>83.50</b>"));
+  EXPECT_THAT(html, HasSubstr("<span class=\"key reference dashed\">airbench-like <b>56.30</b>"));
+  EXPECT_THAT(html, HasSubstr("data (waiting for pictures) <b>25.0 %</b>"));
+  EXPECT_THAT(html, Not(HasSubstr("between ranks")));
+  EXPECT_THAT(html, HasSubstr("<td class=number>1.2500</td>"));
+  EXPECT_THAT(html, Not(HasSubstr("<th class=number>averaged weights</th>")));
+  EXPECT_EQ(occurrences(html, "alt=\"filter "), 2u);
+  EXPECT_THAT(html, HasSubstr(">best 82.34</text>"));
+}
+
 TEST(Report, NeedsNothingFromElsewhere) {
   const std::string html = report_html(sample());
   EXPECT_EQ(occurrences(html, "http"), 1u);  // the XML name of SVG, which is never fetched

@@ -112,6 +112,17 @@ TEST(Experiment, TrainsItsNetsAndDrawsThemTogether) {
             read_json(workspace / "study" / "plain20" / "summary.json").at("epochs"));
 }
 
+TEST(CompareTo, DrawsTheOtherRunsCurve) {
+  Workspace workspace;
+  ASSERT_EQ(workspace.run_tiny("before").exit_code, 0);
+  const CommandResult result = workspace.run_tiny("after", {"--compare-to", "before", "--lr", "0.01"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const std::string page = read_text(workspace / "after" / "report.html");
+  EXPECT_THAT(page, AllOf(HasSubstr("data-name=\"before\""), HasSubstr("data-name=\"before training\""),
+                          HasSubstr("alt=\"filter 15\""), HasSubstr("computing")));
+  EXPECT_THAT(read_text(workspace / "before" / "report.html"), Not(HasSubstr("data-name=\"before\"")));
+}
+
 TEST(Budget, ShortensARun) {
   Workspace workspace;
   const CommandResult result = workspace.run_tiny(
