@@ -18,8 +18,8 @@ using ::testing::Not;
 std::vector<std::string> tiny_recipe(const std::string& recipe, const std::vector<std::string>& more) {
   std::vector<std::string> arguments = {
       "--recipe",          recipe, "--dataset",   "shapes", "--shapes-train",     "160", "--shapes-val",    "16",
-      "--batch-size",      "4",    "--max-steps", "20",     "--train-crop-size",  "16",  "--val-crop-size", "16",
-      "--val-resize-size", "16",   "--threads",   "1",      "--grad-accum-steps", "1",   "--deterministic"};
+      "--batch-size",      "4",    "--max-steps", "20",     "--train-crop-size",  "8",   "--val-crop-size", "8",
+      "--val-resize-size", "8",    "--threads",   "1",      "--grad-accum-steps", "1",   "--deterministic"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }
