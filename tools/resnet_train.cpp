@@ -188,10 +188,12 @@ void say_what_is_next(const std::string& program, const TrainSetup& setup, const
   if (outcome.final_val_acc1) {
     log_info(styled(Style::bold, "result   ") + "val acc1 " + styled(Style::green, percent(*outcome.final_val_acc1)) +
              " ± " + percent(outcome.plus_minus) +
+             (outcome.final_ema_acc1 ? ", ema " + percent(*outcome.final_ema_acc1) : "") +
              (outcome.best_val_acc1 ? ", best " + percent(*outcome.best_val_acc1) : ""));
     log_info("         paper-comparable: " +
              (outcome.not_comparable.empty() ? "yes" : "no (" + outcome.not_comparable + ")"));
-    const std::string expected = against_recipe(setup.config, *outcome.final_val_acc1, outcome.not_comparable.empty());
+    const std::string expected = against_recipe(setup.config, outcome.final_ema_acc1.value_or(*outcome.final_val_acc1),
+                                                outcome.not_comparable.empty());
     if (!expected.empty()) log_info("         " + expected);
   }
   std::error_code ignored;

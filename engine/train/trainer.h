@@ -49,8 +49,9 @@ struct TrainOutcome {
   int exit_code = 0;
   std::string reason;  // "finished", "max_steps", "already finished", or the signal's name
   std::optional<double> best_val_acc1, final_val_acc1;
-  double plus_minus = 0;       // of final_val_acc1: half of its 95 % interval
-  std::string not_comparable;  // engine/train/accuracy.h
+  std::optional<double> final_ema_acc1;  // of the averaged weights
+  double plus_minus = 0;                 // of final_val_acc1: half of its 95 % interval
+  std::string not_comparable;            // engine/train/accuracy.h
 };
 
 // Throws Error: checkpoint (the state to resume is another run's; the disk failed three times in a row), data,
