@@ -10,7 +10,8 @@ constexpr int kMostChannels = 8;
 
 struct Job {
   const uint8_t* x;
-  const int32_t* offsets;
+  const int64_t* indices;
+  const int64_t* offsets;
   const uint8_t* flips;
   const int64_t* erased;
   const ImageMix* mix;
@@ -28,7 +29,8 @@ struct Row {
 
   GPU_DEVICE Row(const Job& job, int64_t image, int64_t p) {
     const int64_t row = p + (job.offsets ? job.offsets[2 * image] : 0);
-    x = row >= 0 && row < job.h ? job.x + (image * job.h + row) * job.w * job.c : nullptr;
+    const int64_t source = job.indices ? job.indices[image] : image;
+    x = row >= 0 && row < job.h ? job.x + (source * job.h + row) * job.w * job.c : nullptr;
     column0 = job.offsets ? job.offsets[2 * image + 1] : 0;
     flipped = job.flips && job.flips[image] != 0;
     const int64_t* box = job.erased ? job.erased + 4 * image : nullptr;
@@ -103,6 +105,7 @@ bool normalize_images(const NormalizeImages& args, Stream stream) {
     for (int64_t first = 0; launched && first < args.c; first += kMostChannels) {
       const int64_t last = args.c - first < kMostChannels ? args.c : first + kMostChannels;
       Job job = {.x = args.x,
+                 .indices = args.indices,
                  .offsets = args.offsets,
                  .flips = args.flips,
                  .erased = args.erased,

@@ -17,18 +17,20 @@ struct ImageMix {
 };
 
 // y[n,p,q,c] = w v[n] + (1-w) v[partner of n],  v[n] = (u / 255 - mean[c]) / std[c], or 0 in the erased box of n, with
-//   u = x[n, row + p, column + (flipped ? Q-1 - q : q), c], 0 outside of the image
+//   u = x[indices[n], row + p, column + (flipped ? Q-1 - q : q), c], 0 outside of the image
 // and (row, column) = offsets[2n], offsets[2n+1]: negative offsets pad, as torchvision's RandomCrop(padding) does.
-// Without offsets (0, 0); without flips not flipped; without erased nothing is erased (Zhong et al. 2020); without mix
-// w = 1. x [N,H,W,C] u8, y [N,P,Q,C] of `type`. Moves: the cropped part of x, twice where it is mixed, and y. Needs:
-// mean and std are host arrays of C numbers, read before the call returns; offsets, flips, erased and mix lie on the
-// device. x, y not overlapping. One launch for 8 channels.
+// Without indices image n is x[n]; with them x may have any number of images, a whole data set. Without offsets (0, 0);
+// without flips not flipped; without erased nothing is erased (Zhong et al. 2020); without mix w = 1. x [N,H,W,C] u8, y
+// [N,P,Q,C] of `type`. Moves: the cropped part of x, twice where it is mixed, and y. Needs: mean and std are host
+// arrays of C numbers, read before the call returns; indices, offsets, flips, erased and mix lie on the device. x, y
+// not overlapping. One launch for 8 channels.
 struct NormalizeImages {
   int64_t n = 0, h = 0, w = 0, c = 3;
   int64_t p = 0, q = 0;
   DataType type = DataType::f32;
   const uint8_t* x = nullptr;
-  const int32_t* offsets = nullptr;  // optional [N,2]: row, column
+  const int64_t* indices = nullptr;  // optional [N]
+  const int64_t* offsets = nullptr;  // optional [N,2]: row, column
   const uint8_t* flips = nullptr;    // optional [N]: 1 mirrors left and right
   const int64_t* erased = nullptr;   // optional [N,4]: top, left, bottom, right in y
   const ImageMix* mix = nullptr;     // optional

@@ -18,17 +18,26 @@ int64_t partner_of(int64_t n, int64_t count, const ImageMix& mix) {
   return partner < 0 ? partner + count : partner;
 }
 
-// The rows of a batch that is erased or mixed.
+template <class T>
+const T* pointer_or_null(const Tensor& x) {
+  return x.defined() ? x.raw<T>() : nullptr;
+}
+
+// The rows of a batch of which something is decided.
 class ChosenRows {
  public:
-  ChosenRows(const Tensor& x, const std::vector<float>& table, const ImageChoices& choices)
+  ChosenRows(const Tensor& x, const std::vector<float>& table, const ImageChoices& choices, const Tensor& y)
       : x_(x.raw<uint8_t>()),
-        n_(x.size(0)),
         h_(x.size(1)),
         w_(x.size(2)),
-        c_(x.size(3)),
+        n_(y.size(0)),
+        q_(y.size(2)),
+        c_(y.size(3)),
         table_(table),
-        erased_(choices.erased.defined() ? choices.erased.raw<int64_t>() : nullptr) {
+        indices_(pointer_or_null<int64_t>(choices.indices)),
+        offsets_(pointer_or_null<int64_t>(choices.offsets)),
+        flips_(pointer_or_null<uint8_t>(choices.flips)),
+        erased_(pointer_or_null<int64_t>(choices.erased)) {
     if (choices.mix.defined()) mix_ = *choices.mix.raw<ImageMix>();
   }
 
@@ -39,7 +48,7 @@ class ChosenRows {
     const bool in_box = p >= mix_.top && p < mix_.bottom && mix_.left < mix_.right;
     if (in_box || mix_.weight != 1) {
       normalize(partner_of(n, n_, mix_), p, other);
-      for (int64_t q = 0; q < w_; ++q) {
+      for (int64_t q = 0; q < q_; ++q) {
         const float weight = in_box && q >= mix_.left && q < mix_.right ? 0.0f : mix_.weight;
         if (weight == 1) continue;
         for (int64_t i = q * c_; i < (q + 1) * c_; ++i) {
@@ -48,23 +57,31 @@ class ChosenRows {
         }
       }
     }
-    for (int64_t i = 0; i < w_ * c_; ++i) out[i] = kernels::from_float<T>(own[i]);
+    for (int64_t i = 0; i < q_ * c_; ++i) out[i] = kernels::from_float<T>(own[i]);
   }
 
  private:
   void normalize(int64_t n, int64_t p, float* row) const {
-    const uint8_t* from = x_ + (n * h_ + p) * w_ * c_;
-    for (int64_t q = 0; q < w_; ++q)
-      for (int64_t c = 0; c < c_; ++c) row[q * c_ + c] = table_[static_cast<size_t>(c * 256 + from[q * c_ + c])];
+    const int64_t source_row = p + (offsets_ ? offsets_[2 * n] : 0), column0 = offsets_ ? offsets_[2 * n + 1] : 0;
+    const bool inside = source_row >= 0 && source_row < h_, flipped = flips_ && flips_[n] != 0;
+    const uint8_t* from = inside ? x_ + ((indices_ ? indices_[n] : n) * h_ + source_row) * w_ * c_ : nullptr;
+    for (int64_t q = 0; q < q_; ++q) {
+      const int64_t column = column0 + (flipped ? q_ - 1 - q : q);
+      const uint8_t* pixel = inside && column >= 0 && column < w_ ? from + column * c_ : nullptr;
+      for (int64_t c = 0; c < c_; ++c) row[q * c_ + c] = table_[static_cast<size_t>(c * 256 + (pixel ? pixel[c] : 0))];
+    }
     if (!erased_ || p < erased_[4 * n] || p >= erased_[4 * n + 2]) return;
-    const int64_t left = std::clamp<int64_t>(erased_[4 * n + 1], 0, w_);
-    const int64_t right = std::clamp<int64_t>(erased_[4 * n + 3], left, w_);
+    const int64_t left = std::clamp<int64_t>(erased_[4 * n + 1], 0, q_);
+    const int64_t right = std::clamp<int64_t>(erased_[4 * n + 3], left, q_);
     std::fill(row + left * c_, row + right * c_, 0.0f);
   }
 
   const uint8_t* x_;
-  int64_t n_, h_, w_, c_;
+  int64_t h_, w_;                    // of the images
+  int64_t n_, q_, c_;                // of the results
   const std::vector<float>& table_;  // [C,256]
+  const int64_t *indices_, *offsets_;
+  const uint8_t* flips_;
   const int64_t* erased_;
   ImageMix mix_;
 };
@@ -87,11 +104,12 @@ void CpuBackend::normalize_images(const Tensor& x, std::span<const float> mean, 
   const auto write = [&](auto type) {
     using T = decltype(type);
     T* to = y.raw<T>();
-    if (choices.erased.defined() || choices.mix.defined()) {
-      const ChosenRows rows(x, table, choices);
-      const int64_t h = x.size(1), row = x.size(2) * c;
+    if (choices.indices.defined() || choices.offsets.defined() || choices.flips.defined() || choices.erased.defined() ||
+        choices.mix.defined()) {
+      const ChosenRows rows(x, table, choices, y);
+      const int64_t h = y.size(1), row = y.size(2) * c;
       return parallel_for(
-          x.size(0) * h,
+          y.size(0) * h,
           [&](int64_t begin, int64_t end) {
             std::vector<float> scratch(static_cast<size_t>(2 * row));
             for (int64_t i = begin; i < end; ++i)

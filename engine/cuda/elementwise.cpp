@@ -145,22 +145,24 @@ void CudaBackend::relu_backward(const Tensor& dy, const Tensor& y, const Tensor&
 void CudaBackend::normalize_images(const Tensor& x, std::span<const float> mean, std::span<const float> std,
                                    const ImageChoices& choices, const Tensor& y) {
   const Range range(context_, "normalize_images");
-  if (x.numel() == 0) return;
-  context_.check_launch("normalize_images",
-                        kernels().normalize_images({.n = x.size(0),
-                                                    .h = x.size(1),
-                                                    .w = x.size(2),
-                                                    .c = x.size(3),
-                                                    .p = x.size(1),
-                                                    .q = x.size(2),
-                                                    .type = data_type("normalize_images", y),
-                                                    .x = x.raw<uint8_t>(),
-                                                    .erased = pointer_or_null<int64_t>(choices.erased),
-                                                    .mix = pointer_or_null<kernels::ImageMix>(choices.mix),
-                                                    .mean = mean.data(),
-                                                    .std = std.data(),
-                                                    .y = y.raw()},
-                                                   stream()));
+  if (y.numel() == 0) return;
+  const kernels::NormalizeImages args = {.n = y.size(0),
+                                         .h = x.size(1),
+                                         .w = x.size(2),
+                                         .c = x.size(3),
+                                         .p = y.size(1),
+                                         .q = y.size(2),
+                                         .type = data_type("normalize_images", y),
+                                         .x = x.raw<uint8_t>(),
+                                         .indices = pointer_or_null<int64_t>(choices.indices),
+                                         .offsets = pointer_or_null<int64_t>(choices.offsets),
+                                         .flips = pointer_or_null<uint8_t>(choices.flips),
+                                         .erased = pointer_or_null<int64_t>(choices.erased),
+                                         .mix = pointer_or_null<kernels::ImageMix>(choices.mix),
+                                         .mean = mean.data(),
+                                         .std = std.data(),
+                                         .y = y.raw()};
+  context_.check_launch("normalize_images", kernels().normalize_images(args, stream()));
 }
 
 void CudaBackend::mixed_targets(const Tensor& labels, const Tensor& mix, const Tensor& targets) {

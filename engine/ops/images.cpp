@@ -7,6 +7,13 @@
 namespace engine {
 namespace {
 
+void check_choice(const char* what, const Tensor& choice, const Shape& expected, DType dtype, Device device) {
+  check(!choice.defined() || (choice.shape() == expected && choice.dtype() == dtype && choice.device() == device),
+        "normalize_images: the ", what, " are ", choice.defined() ? choice.shape() : Shape{}, " of ",
+        choice.defined() ? choice.dtype() : dtype, " on ", choice.defined() ? choice.device() : device, ", expected ",
+        expected, " of ", dtype, " on ", device);
+}
+
 void check_mix(const char* op, const Tensor& mix, Device device) {
   const Shape expected = {static_cast<int64_t>(sizeof(kernels::ImageMix))};
   check(mix.shape() == expected && mix.dtype() == DType::u8 && mix.device() == device, op, ": the mix is ", mix.shape(),
@@ -27,14 +34,17 @@ Tensor normalize_images(const Tensor& images, std::span<const float> mean, std::
   check(mean.size() == channels && std.size() == channels, "normalize_images: ", mean.size(), " means and ", std.size(),
         " deviations given for ", channels, " channels");
   if (choices.mix.defined()) check_mix("normalize_images", choices.mix, images.device());
-  if (choices.erased.defined()) {
-    const Tensor& erased = choices.erased;
-    const Shape expected = {images.size(0), 4};
-    check(erased.shape() == expected && erased.dtype() == DType::i64 && erased.device() == images.device(),
-          "normalize_images: the erased boxes are ", erased.shape(), " of ", erased.dtype(), " on ", erased.device(),
-          ", expected ", expected, " of i64 on ", images.device());
-  }
-  Tensor y = make_tensor(images.shape(), dtype, images.device());
+  const Device device = images.device();
+  const int64_t n = choices.indices.defined() ? choices.indices.numel() : images.size(0);
+  check_choice("indices", choices.indices, {n}, DType::i64, device);
+  check_choice("offsets", choices.offsets, {n, 2}, DType::i64, device);
+  check_choice("flips", choices.flips, {n}, DType::u8, device);
+  check_choice("erased boxes", choices.erased, {n, 4}, DType::i64, device);
+  check(choices.offsets.defined() || (choices.height == 0 && choices.width == 0),
+        "normalize_images: a result of another size needs offsets");
+  const int64_t height = choices.height > 0 ? choices.height : images.size(1);
+  const int64_t width = choices.width > 0 ? choices.width : images.size(2);
+  Tensor y = make_tensor({n, height, width, images.size(3)}, dtype, device);
   backend(images.device()).normalize_images(images, mean, std, choices, y);
   return y;
 }

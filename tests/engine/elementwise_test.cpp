@@ -245,6 +245,24 @@ TEST(NormalizeImages, ErasesAndMixesWhatTheDeviceIsTold) {
   }
 }
 
+// Pictures of a whole set, each with another crop; the row and column outside are black, which is -1 here.
+TEST(NormalizeImages, TakesCropsFromASet) {
+  const std::vector<uint8_t> pixels = {0, 0, 0, 0, 255, 0, 255, 255, 0, 255, 0, 255};
+  const std::vector<float> mean = {0.5f}, deviation = {0.5f};
+  const Tensor x = Tensor::from(pixels, {3, 2, 2, 1}, test_device());
+  ImageChoices choices;
+  choices.indices = Tensor::from(std::vector<int64_t>{1, 2}, {2}, test_device());
+  EXPECT_EQ(array_of(normalize_images(x, mean, deviation, DType::f32, choices)), (Array{1, -1, 1, 1, -1, 1, -1, 1}));
+  choices.flips = Tensor::from(std::vector<uint8_t>{1, 0}, {2}, test_device());
+  EXPECT_EQ(array_of(normalize_images(x, mean, deviation, DType::f32, choices)), (Array{-1, 1, 1, 1, -1, 1, -1, 1}));
+  choices.offsets = Tensor::from(std::vector<int64_t>{0, 0, 1, -1}, {2, 2}, test_device());
+  choices.height = 1;
+  choices.width = 3;
+  const Tensor y = normalize_images(x, mean, deviation, DType::f32, choices);
+  EXPECT_EQ(y.shape(), (Shape{2, 1, 3, 1}));
+  EXPECT_EQ(array_of(y), (Array{-1, -1, 1, -1, -1, 1}));
+}
+
 TEST(NormalizeImages, RefusesChoicesOfAnotherShape) {
   const Tensor x = Tensor::zeros({2, 2, 2, 3}, {.dtype = DType::u8, .device = test_device()});
   const std::vector<float> numbers(3, 1.0f);

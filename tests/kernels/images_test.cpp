@@ -14,6 +14,7 @@ struct Case {
   int64_t n, h, w, c, p, q;
   bool crops, flips, erases = false;
   ImageMix mix = {};
+  bool gathers = false;
   bool mixes() const { return mix.partner != 0; }
 };
 
@@ -40,7 +41,9 @@ const Case kCases[] = {
      true,
      true,
      {.weight = 0.25f, .partner = 4, .top = 1, .left = 1, .bottom = 4, .right = 7}},
-    {"everything_of_many_channels", 3, 5, 6, 11, 5, 6, true, true, true, {.weight = 0.6f, .partner = 2}}};
+    {"everything_of_many_channels", 3, 5, 6, 11, 5, 6, true, true, true, {.weight = 0.6f, .partner = 2}},
+    {"gathered", 5, 6, 8, 3, 6, 8, false, false, false, {}, true},
+    {"all_of_gathered", 4, 9, 7, 3, 5, 8, true, true, true, {.weight = 0.25f, .partner = 1}, true}};
 
 class NormalizeImagesTest : public ::testing::TestWithParam<std::tuple<Case, DataType, int64_t>> {};
 
@@ -53,10 +56,11 @@ TEST_P(NormalizeImagesTest, CropsFlipsAndNormalises) {
     mean[c] = 0.4f + 0.01f * static_cast<float>(c);
     deviation[c] = 0.2f + 0.015f * static_cast<float>(c);
   }
-  std::vector<int32_t> offsets;
+  std::vector<int64_t> offsets, indices;
   std::vector<uint8_t> flips;
   std::vector<int64_t> erased;
-  for (int32_t i = 0; i < s.n; ++i) {
+  for (int64_t i = 0; i < s.n; ++i) {
+    indices.push_back((i * 2 + 1) % s.n);
     offsets.push_back(i * 3 % 9 - 4);  // from 4 outside on one side to 4 on the other
     offsets.push_back(4 - i * 2 % 9);
     flips.push_back(static_cast<uint8_t>(i % 2));
@@ -74,7 +78,7 @@ TEST_P(NormalizeImagesTest, CropsFlipsAndNormalises) {
           const int64_t column = (flipped ? s.q - 1 - q : q) + (s.crops ? offsets[2 * image + 1] : 0);
           double u = 0;
           if (row >= 0 && row < s.h && column >= 0 && column < s.w)
-            u = x[static_cast<size_t>(((n * s.h + row) * s.w + column) * s.c + c)];
+            u = x[static_cast<size_t>((((s.gathers ? indices[image] : n) * s.h + row) * s.w + column) * s.c + c)];
           const int64_t* box = erased.data() + 4 * image;
           const bool gone = s.erases && p >= box[0] && p < box[2] && q >= box[1] && q < box[3];
           normalised.push_back(gone ? 0 : (u / 255 - mean[channel]) / deviation[channel]);
@@ -94,7 +98,7 @@ TEST_P(NormalizeImagesTest, CropsFlipsAndNormalises) {
   for (double& m : reference.magnitude) m += 2 / 0.2;  // u / 255 and the mean, in units of the deviation
 
   const DeviceBuffer<uint8_t> on_device(x), device_flips(flips);
-  const DeviceBuffer<int32_t> device_offsets(offsets);
+  const DeviceBuffer<int64_t> device_offsets(offsets), device_indices(indices);
   const DeviceBuffer<int64_t> device_erased(erased);
   const DeviceBuffer<ImageMix> mix(std::vector<ImageMix>{s.mix});
   const Guarded y(type, static_cast<int64_t>(expected.size()), offset);
@@ -106,6 +110,7 @@ TEST_P(NormalizeImagesTest, CropsFlipsAndNormalises) {
                                 .q = s.q,
                                 .type = type,
                                 .x = on_device.data(),
+                                .indices = s.gathers ? device_indices.data() : nullptr,
                                 .offsets = s.crops ? device_offsets.data() : nullptr,
                                 .flips = s.flips ? device_flips.data() : nullptr,
                                 .erased = s.erases ? device_erased.data() : nullptr,
