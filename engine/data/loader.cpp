@@ -311,7 +311,12 @@ Loader::Core::Work Loader::Core::claim() {
 // allocates while it holds the lock.
 void Loader::Core::reserve(Batch& batch) const {
   const auto size = static_cast<size_t>(options.batch_size);
-  batch.images.resize(size * static_cast<size_t>(options.height * options.width * 3));
+  if (options.place) {
+    batch.offsets.resize(2 * size);
+    batch.flips.resize(size);
+  } else {
+    batch.images.resize(size * static_cast<size_t>(options.height * options.width * 3));
+  }
   batch.labels.resize(size);
   batch.indices.resize(size);
   if (erases()) batch.erased.resize(4 * size);
@@ -377,10 +382,18 @@ bool Loader::Core::try_sample(Batch& batch, int64_t position, int64_t index, int
 void Loader::Core::load(Batch& batch, int64_t position, int64_t index, int64_t draw) {
   const auto bytes = static_cast<size_t>(options.height * options.width * 3);
   try {
-    const Picture picture = dataset->read(index);
     RandomStream random(options.seed, static_cast<uint64_t>(epoch), static_cast<uint64_t>(draw),
                         purpose::kAugmentation);
-    transform(picture, random, std::span(batch.images).subspan(static_cast<size_t>(position) * bytes, bytes));
+    if (options.place) {
+      const auto i = static_cast<size_t>(position);
+      const Placement place = options.place(random);
+      batch.offsets[2 * i] = place.row;
+      batch.offsets[2 * i + 1] = place.column;
+      batch.flips[i] = place.flip ? 1 : 0;
+    } else {
+      const Picture picture = dataset->read(index);
+      transform(picture, random, std::span(batch.images).subspan(static_cast<size_t>(position) * bytes, bytes));
+    }
   } catch (const Error&) {
     throw;
   } catch (const std::bad_alloc&) {
@@ -421,10 +434,12 @@ void Loader::Core::close_gaps(Batch& batch) {
     ++kept;
   }
   batch.count = static_cast<int64_t>(kept);
-  batch.images.resize(kept * bytes);
+  if (!batch.placed()) batch.images.resize(kept * bytes);
   batch.labels.resize(kept);
   batch.indices.resize(kept);
-  if (!batch.erased.empty()) batch.erased.resize(4 * kept);  // in training, where there are no gaps
+  // In training, where there are no gaps.
+  if (!batch.erased.empty()) batch.erased.resize(4 * kept);
+  if (batch.placed()) batch.offsets.resize(2 * kept), batch.flips.resize(kept);
 }
 
 }  // namespace engine

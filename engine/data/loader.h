@@ -20,12 +20,24 @@ struct Batch {
   int64_t count = 0;
   int64_t height = 0;
   int64_t width = 0;
-  std::vector<uint8_t> images;   // [count, height, width, 3]
+  std::vector<uint8_t> images;   // [count, height, width, 3]; empty if the samples are placed
   std::vector<int64_t> labels;   // [count]
   std::vector<int64_t> indices;  // [count]: which sample each one is
   std::vector<int64_t> erased;   // [count, 4]: an ErasedBox each; empty without random erasing
   ImageMix mix;                  // for normalize_images() and mixed_targets()
+  std::vector<int64_t> offsets;  // [count, 2] and [count]: a Placement each; empty unless LoaderOptions::place
+  std::vector<uint8_t> flips;
+
+  bool placed() const { return !offsets.empty(); }
 };
+
+// What becomes of a picture that lies on the device: the part of it that begins at (row, column), zeros outside.
+struct Placement {
+  int64_t row = 0, column = 0;
+  bool flip = false;
+};
+// As a SampleTransform, for pictures of one size.
+using PlaceSample = std::function<Placement(RandomStream&)>;
 
 // Turns a picture into height x width x 3 bytes, decoding it if it comes as a file. Called by several threads at once;
 // the stream is the only randomness it may use.
@@ -52,6 +64,7 @@ struct LoaderOptions {
   int64_t repeats = 1;     // training only: SamplerOptions::repeats
   ErasingOptions erasing;  // training only, as is mix
   MixOptions mix;
+  PlaceSample place = nullptr;   // training only: the samples are placed instead of read and transformed
   int workers = 2;               // 0: next() does the work itself
   int64_t prefetch_batches = 3;  // finished or in work at any time: what bounds the memory
   uint64_t seed = 0;

@@ -18,8 +18,8 @@ double wilson_half_width(double percent, int64_t samples);
 // 10,000 test pictures as they are.
 std::string not_paper_comparable(const TrainConfig& config, const DataFacts& data, int64_t samples, int64_t skipped);
 
-// "tv-v1 expects 76.13 ± 0.30% on ImageNet-1k (torchvision, IMAGENET1K_V1)"; empty if the configuration names no recipe,
-// or one that expects nothing of its net.
+// "tv-v1 expects 76.13 ± 0.30% on ImageNet-1k (torchvision, IMAGENET1K_V1)"; empty if the configuration names no
+// recipe, or one that expects nothing of its net.
 std::string recipe_expectation(const TrainConfig& config);
 
 // The same with the outcome: "...: reached", "...: missed by 1.20 points". Only with `comparable` a miss is one.

@@ -65,6 +65,8 @@ const std::vector<Setting> kSettings = {
     {"cache_bytes", "--cache-bytes", &C::cache_bytes, kData, "N", "memory for decoded pictures, in bytes", "", 0, 1e15},
     {"data_timeout", "--data-timeout", &C::data_timeout, kData, "X",
      "seconds that one picture may take before the run ends (0: any)", "", 0, 1e9},
+    {"data_on_device", "--data-on-device", &C::data_on_device, kData, "WHEN",
+     "keep a small training set in the memory of the device", "auto,on,off", 0, 0, kSession},
     {"bad_images", "--bad-images", &C::bad_images, kData, "WHAT", "what happens to unreadable pictures", "fail,skip"},
     {"max_bad", "--max-bad", &C::max_bad, kData, "N", "most that skip allows (0.1%, at least 10)", "", 0, 1e9},
     {"shapes_train", "--shapes-train", &C::shapes_train, kData, "N", "pictures of the built-in set", "", 10, 1e8},

@@ -47,8 +47,9 @@ struct TrainConfig {
   bool ra_sampler = false;
   std::optional<int64_t> ra_reps;
   int64_t cache_bytes = int64_t{1} << 30;
-  double data_timeout = 600;        // seconds that one picture may take; 0: any
-  std::string bad_images = "fail";  // fail, skip
+  double data_timeout = 600;            // seconds that one picture may take; 0: any
+  std::string data_on_device = "auto";  // auto, on, off
+  std::string bad_images = "fail";      // fail, skip
   std::optional<int64_t> max_bad;
   int64_t shapes_train = 20000, shapes_val = 2000;
 

@@ -75,10 +75,19 @@ void TrainStep::prepare(const Batch& batch, bool record) {
   // A recording knows where everything lies, and what is derived from a parameter was not derived again if somebody
   // else changed it.
   if (!prepared_.images.defined() || shape.count != batch.count || shape.height != batch.height ||
-      shape.width != batch.width || prepared_.versions != versions()) {
+      shape.width != batch.width || shape.placed() != batch.placed() || prepared_.versions != versions()) {
     prepared_ = {};  // its memory first
-    prepared_.shape = {.count = batch.count, .height = batch.height, .width = batch.width};
-    prepared_.images = Tensor::empty({batch.count, batch.height, batch.width, 3}, {DType::u8, options_.input.device});
+    prepared_.shape = {.count = batch.count, .height = batch.height, .width = batch.width, .offsets = batch.offsets};
+    if (batch.placed()) {
+      prepared_.images = options_.pictures;
+      prepared_.choices.indices = Tensor::empty({batch.count}, {DType::i64, options_.input.device});
+      prepared_.choices.offsets = Tensor::empty({batch.count, 2}, {DType::i64, options_.input.device});
+      prepared_.choices.flips = Tensor::empty({batch.count}, {DType::u8, options_.input.device});
+      prepared_.choices.height = batch.height;
+      prepared_.choices.width = batch.width;
+    } else {
+      prepared_.images = Tensor::empty({batch.count, batch.height, batch.width, 3}, {DType::u8, options_.input.device});
+    }
     prepared_.labels = Tensor::empty({batch.count}, {DType::i64, options_.input.device});
     if (options_.mixes) prepared_.choices.mix = mix_tensor(options_.input.device);
     if (options_.erases)
@@ -92,7 +101,14 @@ void TrainStep::prepare(const Batch& batch, bool record) {
   if (options_.mixes) device.upload(prepared_.choices.mix.raw(), &batch.mix, sizeof(batch.mix));
   if (options_.erases)
     device.upload(prepared_.choices.erased.raw(), batch.erased.data(), batch.erased.size() * sizeof(int64_t));
-  device.upload(prepared_.images.raw(), batch.images.data(), batch.images.size());
+  if (batch.placed()) {
+    const ImageChoices& choices = prepared_.choices;
+    device.upload(choices.indices.raw(), batch.indices.data(), batch.indices.size() * sizeof(int64_t));
+    device.upload(choices.offsets.raw(), batch.offsets.data(), batch.offsets.size() * sizeof(int64_t));
+    device.upload(choices.flips.raw(), batch.flips.data(), batch.flips.size());
+  } else {
+    device.upload(prepared_.images.raw(), batch.images.data(), batch.images.size());
+  }
   times_.copy += watch.lap();
 }
 
@@ -209,7 +225,10 @@ int64_t TrainStep::largest_batch(const Batch& tried) {
                          .width = tried.width,
                          .images = std::vector<uint8_t>(static_cast<size_t>(count * tried.height * tried.width * 3)),
                          .labels = std::vector<int64_t>(static_cast<size_t>(count)),
-                         .erased = std::vector<int64_t>(static_cast<size_t>(options_.erases ? 4 * count : 0))};
+                         .indices = std::vector<int64_t>(static_cast<size_t>(count)),
+                         .erased = std::vector<int64_t>(static_cast<size_t>(options_.erases ? 4 * count : 0)),
+                         .offsets = std::vector<int64_t>(static_cast<size_t>(tried.placed() ? 2 * count : 0)),
+                         .flips = std::vector<uint8_t>(static_cast<size_t>(tried.placed() ? count : 0))};
     reset_peak_memory(device);
     try {
       prepare(batch, /*record=*/false);

@@ -25,6 +25,7 @@ struct StepOptions {
   int64_t grad_accum_steps = 1;
   LossOptions loss = {};
   bool mixes = false, erases = false;    // Batch::mix and Batch::erased count
+  Tensor pictures = {};                  // [samples,H,W,3] u8 on the device: where a placed batch's pictures lie
   float max_grad_norm = 0;               // longer gradients are shortened to it; 0: none is
   GradientExchange* exchange = nullptr;  // of several ranks: their gradients are averaged, and their running statistics
   bool record = true;                    // false: the work of a batch speaks to the host

@@ -21,6 +21,7 @@
 #include "engine/train/accuracy.h"
 #include "engine/train/checkpointer.h"
 #include "engine/train/device_choice.h"
+#include "engine/train/device_data.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/failed_batch.h"
 #include "engine/train/log.h"
@@ -83,6 +84,16 @@ std::string save_failed_batch(const TrainSetup& setup, FailedBatch batch) {
   return "the batch is saved: resnet-train --replay " + printable(path) + " shows the largest values of each layer";
 }
 
+StepOptions with(StepOptions options, const std::optional<DeviceData>& data) {
+  if (data) options.pictures = data->pictures;
+  return options;
+}
+
+LoaderOptions with(LoaderOptions options, const std::optional<DeviceData>& data) {
+  if (data) options.place = data->place;
+  return options;
+}
+
 class Trainer {
  public:
   explicit Trainer(const TrainSetup& setup);
@@ -126,6 +137,7 @@ class Trainer {
   RankLinks links_;
   std::unique_ptr<Optimizer> optimizer_;
   std::optional<ModelAverage> average_;
+  std::optional<DeviceData> device_data_;
   TrainStep train_step_;
   Loader train_loader_, val_loader_;
   Batch batch_;
@@ -154,9 +166,10 @@ Trainer::Trainer(const TrainSetup& setup)
       schedule_(make_schedule(setup.config, steps_per_epoch_)),
       links_(link_ranks(setup.ranks, setup.device, setup.config.sync_bn)),
       optimizer_(make_optimizer(setup.config, setup.model.module->parameters())),
-      train_step_(setup.model, *optimizer_, step_options(setup, &links_)),
+      device_data_(keep_on_device(setup.config, *setup.data.train, setup.device)),
+      train_step_(setup.model, *optimizer_, with(step_options(setup, &links_), device_data_)),
       train_loader_(setup.data.train, train_sample(setup.config),
-                    train_loader_options(setup.config, setup.data.train->size(), rank_of(setup))),
+                    with(train_loader_options(setup.config, setup.data.train->size(), rank_of(setup)), device_data_)),
       val_loader_(setup.data.val, val_sample(setup.config),
                   val_loader_options(setup.config, setup.data.val->size(), rank_of(setup))),
       identity_(run_identity(setup.config, setup.data)),
@@ -203,7 +216,8 @@ void Trainer::announce() {
                             with_thousands(setup_.model.parameters), static_cast<double>(setup_.model.macs) / 1e9,
                             *c.train_crop_size, *c.train_crop_size, *c.precision,
                             c.weights.empty() ? "" : ", from " + printable(c.weights)));
-  line("data", fmt::format("{}; {} worker{}", setup_.data.summary, *c.workers, *c.workers == 1 ? "" : "s"));
+  line("data", fmt::format("{}; {} worker{}{}", setup_.data.summary, *c.workers, *c.workers == 1 ? "" : "s",
+                           device_data_ ? "; training pictures on the device" : ""));
   line("train",
        fmt::format("{} epoch{} of {} steps, {} in all; global batch {}{}; {}, {} lr {:g}, weight decay {:g}{}, seed {}",
                    epochs_, epochs_ == 1 ? "" : "s", with_thousands(steps_per_epoch_),

@@ -124,6 +124,32 @@ TEST(Resume, GoesOnWithTheSameAugmentation) {
   expect_same_result(workspace / "parts", workspace / "whole");
 }
 
+// Crops and flips taken on the device are those of the loader, to the last bit.
+TEST(DeviceData, ChangesNoResult) {
+  Workspace workspace;
+  const std::vector<std::string> common = {
+      "--max-steps",     "3",  "--random-erase", "0.5",      "--mixup-alpha", "1", "--train-crop-size", "16",
+      "--val-crop-size", "16", "--crop",         "pad-crop", "--batch-size",  "8"};
+  for (const std::string device : {"cpu", "emulated"}) {
+    for (const std::string where : {"on", "off"}) {
+      std::vector<std::string> flags = common;
+      flags.insert(flags.end(), {"--device", device, "--data-on-device", where});
+      const CommandResult result = workspace.run_tiny(device + where, flags);
+      ASSERT_EQ(result.exit_code, 0) << result.err;
+      EXPECT_EQ(result.err.find("training pictures on the device") != std::string::npos, where == "on");
+    }
+    expect_same_result(workspace / (device + "on"), workspace / (device + "off"));
+  }
+}
+
+TEST(DeviceData, SaysWhyItIsNotPossible) {
+  Workspace workspace;
+  const CommandResult result = workspace.run_tiny("run", {"--data-on-device", "on", "--auto-augment", "ra"});
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.err, HasSubstr("--data-on-device on is not possible, because the colours of single pictures are "
+                                    "changed; leave it out"));
+}
+
 TEST(Resume, TakesTheMeasuredAlgorithmsFromTheCheckpoint) {
   Workspace workspace;
   // Without --deterministic the algorithms are measured; the second half of the run finds them in the checkpoint, not
