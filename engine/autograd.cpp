@@ -14,6 +14,7 @@ namespace engine {
 namespace {
 
 thread_local bool recording = true;
+thread_local bool in_second_pass = false;
 thread_local std::function<void(const Tensor&)> gradient_added;
 thread_local TapeObserver* observer = nullptr;
 std::atomic<uint64_t> nodes_created{0};
@@ -110,6 +111,40 @@ Tensor record(Tensor y, const Tensors& inputs, BackwardFunction backward) {
   body->node->backward = std::move(backward);
   if (observer != nullptr) observer->computed(body->node->number, y.detach(), inputs);
   return Tensor(std::move(body));
+}
+
+bool recomputing() {
+  return in_second_pass;
+}
+
+Tensor recompute(std::function<Tensor(const Tensor&)> stage, const Tensor& x) {
+  if (!needs_grad({x})) return stage(x);
+  const Tensor input = x.detach();
+  Tensor y;
+  {
+    const NoGrad no_grad;
+    y = stage(input);
+  }
+  return record(y, {x}, [stage = std::move(stage), input](Tensor dy) {
+    struct SecondPass {
+      SecondPass() : recorded(std::exchange(recording, true)), second(std::exchange(in_second_pass, true)) {}
+      ~SecondPass() {
+        recording = recorded;
+        in_second_pass = second;
+      }
+      bool recorded, second;
+    };
+    const SecondPass pass;
+    // No leaf: a leaf's gradient is the user's, row-major and seen by hooks.
+    Tensor gradient;
+    const Tensor anchor = Tensor::scalar(0).set_requires_grad(true);
+    const Tensor again = engine::record(input.detach(), {anchor}, [&gradient](Tensor dx) {
+      gradient = std::move(dx);
+      return Tensors{{}};
+    });
+    stage(again).backward(std::move(dy));
+    return Tensors{gradient};
+  });
 }
 
 void Tensor::backward(Tensor dy) const {

@@ -47,6 +47,14 @@ class NoGrad {
   bool previous_;
 };
 
+// stage(x), without keeping what the backward pass needs of it: that pass computes the stage a second time, into the
+// same bits, and then has what it needs (Chen et al. 2016, "Training deep nets with sublinear memory cost"). Gradients
+// of x and of all leaves that the stage uses are as ever. If x requires none, the stage runs as if called.
+Tensor recompute(std::function<Tensor(const Tensor&)> stage, const Tensor& x);
+
+// In such a second pass: what a forward pass counts or averages was counted in the first.
+bool recomputing();
+
 // While it lives, `added` is called with the gradient of each leaf that a backward pass of this thread has added to,
 // right after that. One at a time.
 class GradientHook {

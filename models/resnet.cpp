@@ -147,24 +147,41 @@ ResNet::ResNet(const Specification& specification, const ResNetOptions& options)
   fc = random != nullptr ? Linear(channels, num_classes, *random) : Linear(channels, num_classes);
 }
 
-Tensor ResNet::operator()(const Tensor& images) {
+Tensor ResNet::stem(const Tensor& images) {
   check(images.defined() && images.shape().rank() == 4 && images.size(3) == 3, specification_.name,
         ": the images have shape ", images.defined() ? images.shape() : Shape{}, ", expected [N,H,W,3]");
   check(std::min(images.size(1), images.size(2)) >= specification_.minimum_image_size(), specification_.name,
         ": the images are ", images.size(1), "x", images.size(2), ", expected at least ",
         specification_.minimum_image_size(), "x", specification_.minimum_image_size());
-  Tensor x = specification_.for_small_images()
-                 ? conv_bn_relu(images, conv1, bn1)
-                 : conv_bn_relu_max_pool({images, conv1, bn1}, {.window = 3, .stride = 2, .padding = 1});
+  return specification_.for_small_images()
+             ? conv_bn_relu(images, conv1, bn1)
+             : conv_bn_relu_max_pool({images, conv1, bn1}, {.window = 3, .stride = 2, .padding = 1});
+}
+
+Tensor ResNet::head(const Tensor& x) {
+  if (specification_.family != Family::intro) return fc(global_avg_pool(x));
+  const Tensor pooled = avg_pool2d(x, {.window = 7, .stride = 1});
+  check(pooled.size(1) == 1 && pooled.size(2) == 1, specification_.name, ": ", x.size(1), "x", x.size(2),
+        " values a channel behind the last block leave ", pooled.size(1), "x", pooled.size(2),
+        " behind the 7x7 average pool, expected 1x1; use 224x224 images");
+  return fc(pooled.reshape({pooled.size(0), pooled.size(3)}));
+}
+
+Tensor ResNet::operator()(const Tensor& images) {
+  Tensor x = stem(images);
   for (std::vector<Block>& layer : layers) {
     for (Block& block : layer) x = block(x);
   }
-  if (specification_.family != Family::intro) return fc(global_avg_pool(x));
-  x = avg_pool2d(x, {.window = 7, .stride = 1});
-  check(x.size(1) == 1 && x.size(2) == 1, specification_.name, ": images of ", images.size(1), "x", images.size(2),
-        " leave ", x.size(1), "x", x.size(2),
-        " values a channel behind the 7x7 average pool, expected 1x1; use 224x224 images");
-  return fc(x.reshape({x.size(0), x.size(3)}));
+  return head(x);
+}
+
+std::vector<std::function<Tensor(const Tensor&)>> ResNet::stages() {
+  std::vector<std::function<Tensor(const Tensor&)>> result = {[this](const Tensor& x) { return stem(x); }};
+  for (std::vector<Block>& layer : layers) {
+    for (Block& block : layer) result.emplace_back([&block](const Tensor& x) { return block(x); });
+  }
+  result.emplace_back([this](const Tensor& x) { return head(x); });
+  return result;
 }
 
 void ResNet::visit(ModuleVisitor& visitor) {

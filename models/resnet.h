@@ -2,6 +2,7 @@
 // The ResNet family: one builder, driven by the rows of models/specification.h. Names of parameters are torchvision's
 // for every member ("layer1.0.conv1.weight", "layer2.0.downsample.0.weight", "fc.bias").
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -53,6 +54,8 @@ class ResNet : public Module {
   // images [N,H,W,3] of a float type -> logits [N,num_classes] of the same type.
   Tensor operator()(const Tensor& images);
   void visit(ModuleVisitor& visitor) override;
+  // The same in order: the stem, each block, the head. They refer to this net where it is now.
+  std::vector<std::function<Tensor(const Tensor&)>> stages();
 
   const Specification& specification() const { return specification_; }
   int64_t num_classes() const { return fc.weight.size(0); }
@@ -63,6 +66,9 @@ class ResNet : public Module {
   Linear fc;
 
  private:
+  Tensor stem(const Tensor& images);
+  Tensor head(const Tensor& x);
+
   Specification specification_;
 };
 

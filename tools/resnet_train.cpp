@@ -19,6 +19,7 @@
 #include "engine/text.h"
 #include "engine/train/accuracy.h"
 #include "engine/train/budget.h"
+#include "engine/train/auto_batch.h"
 #include "engine/train/checkpointer.h"
 #include "engine/train/device_choice.h"
 #include "engine/train/doctor.h"
@@ -350,6 +351,7 @@ void make_net(Run& run) {
     return TrainableModel{.name = *config.model,
                           .module = &moved,
                           .forward = [&moved](const Tensor& images) { return moved(images); },
+                          .stages = moved.stages(),
                           .num_classes = moved.num_classes(),
                           .parameters = summary.parameters,
                           .macs = summary.macs};
@@ -434,6 +436,7 @@ int train_or_test(const TrainCommand& command, const TrainConfig& first, Communi
   log_info(std::string("resnet-train ") + version());
   if (!run->choice.gpu_absence.empty())
     log_info("no GPU is used: " + run->choice.gpu_absence.substr(0, run->choice.gpu_absence.find(';')));
+  if (setup.config.auto_batch) fit_batch(setup);
   const TrainOutcome outcome = train(setup);
   if (outcome.exit_code == 0 && writes && !part_of_experiment) {
     say_what_is_next(printable(command.words[0]), setup, outcome);

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "engine/autograd.h"
 #include "engine/error.h"
 #include "engine/ops/linear.h"
 
@@ -56,7 +57,7 @@ BatchNorm2d::BatchNorm2d(int64_t channels) {
 }
 
 bool BatchNorm2d::count_batch() {
-  if (training()) ++num_batches_tracked.mutable_values<int64_t>()[0];
+  if (training() && !recomputing()) ++num_batches_tracked.mutable_values<int64_t>()[0];
   return training();
 }
 

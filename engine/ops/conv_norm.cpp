@@ -35,7 +35,7 @@ ConvBatchNorm begin_training(const Conv2dShape& shape, const Tensor& x, const Te
                    .residual = {},
                    .relu = options.relu,
                    .training = true,
-                   .momentum = bn.momentum,
+                   .momentum = recomputing() ? 0.0f : bn.momentum,
                    .eps = bn.eps,
                    .running_mean = bn.running_mean,
                    .running_var = bn.running_var,

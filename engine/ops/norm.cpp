@@ -22,7 +22,7 @@ Tensor batch_norm(const Tensor& x, const BatchNormState& bn, const BatchNormOpti
                               .residual = has_residual ? in_layout(options.residual, layout_of(x)) : Tensor{},
                               .relu = options.relu,
                               .training = options.training,
-                              .momentum = bn.momentum,
+                              .momentum = recomputing() ? 0.0f : bn.momentum,
                               .eps = bn.eps,
                               .running_mean = bn.running_mean,
                               .running_var = bn.running_var,

@@ -151,6 +151,13 @@ const std::vector<Setting> kSettings = {
      "steps between two of its updates", "", 1, 1e9},
     {"model_ema_decay", "--model-ema-decay", &C::model_ema_decay, kOptimisation, "X",
      "its decay, as torchvision's: for one picture a step in one epoch", "", 0, 1},
+    {"accum_bn", "--accum-bn", &C::accum_bn, kOptimisation, "KIND",
+     "statistics of batch norms over each batch, or exactly over all of a step, with --recompute's memory and time",
+     "batch,exact"},
+    {"recompute", "--recompute", &C::recompute, kOptimisation, "",
+     "compute each block again in the backward pass instead of keeping its activations"},
+    {"auto_batch", "--auto-batch", &C::auto_batch, kOptimisation, "",
+     "halve -b and double --grad-accum-steps until a step fits into the memory"},
     {"grad_accum_steps", "--grad-accum-steps", &C::grad_accum_steps, kOptimisation, "N", "batches a step", "", 1, 1e6},
 
     {"device", "--device", &C::device, kDevice, "NAME", "what computes: auto, cpu, cuda, cuda:N, emulated"},

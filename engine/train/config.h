@@ -83,6 +83,9 @@ struct TrainConfig {
   bool model_ema = false;
   int64_t model_ema_steps = 32;
   double model_ema_decay = 0.99998;
+  std::string accum_bn = "batch";  // batch, exact
+  bool recompute = false;
+  bool auto_batch = false;
 
   // Device
   std::string device = "auto";           // auto, cpu, cuda, cuda:N, emulated

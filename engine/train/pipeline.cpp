@@ -11,7 +11,7 @@ LoaderOptions loader_options(const TrainConfig& config, LoaderMode mode, int64_t
   const bool training = mode == LoaderMode::train;
   const int64_t size = training ? *config.train_crop_size : *config.val_crop_size;
   return {.mode = mode,
-          .batch_size = training ? *config.batch_size : std::min(*config.val_batch_size, samples),
+          .batch_size = training ? batch_at_once(config) : std::min(*config.val_batch_size, samples),
           .height = size,
           .width = size,
           .drop_last = training,  // a last batch of a few pictures would have noisy statistics

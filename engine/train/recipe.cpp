@@ -173,6 +173,14 @@ int64_t global_batch(const TrainConfig& config) {
   return *config.batch_size * config.grad_accum_steps * config.ranks.value_or(1);
 }
 
+int64_t batch_at_once(const TrainConfig& config) {
+  return *config.batch_size * config.grad_accum_steps / batches_a_step(config);
+}
+
+int64_t batches_a_step(const TrainConfig& config) {
+  return config.accum_bn == "exact" ? 1 : config.grad_accum_steps;
+}
+
 int64_t steps_per_epoch(const TrainConfig& config, int64_t train_samples) {
   return train_samples / (*config.batch_size * config.ranks.value_or(1)) / config.grad_accum_steps;
 }

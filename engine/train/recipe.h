@@ -42,6 +42,10 @@ TrainConfig resolve(TrainConfig config, const DataFacts& data, const ModelFacts&
 
 // Of a resolved configuration.
 int64_t global_batch(const TrainConfig& config);
+// Pictures that go through the network together, and how many such batches make a step: batch_size and
+// grad_accum_steps, or with --accum-bn exact all of a step at once.
+int64_t batch_at_once(const TrainConfig& config);
+int64_t batches_a_step(const TrainConfig& config);
 int64_t steps_per_epoch(const TrainConfig& config, int64_t train_samples);
 Schedule make_schedule(const TrainConfig& config, int64_t steps_per_epoch);
 std::unique_ptr<Optimizer> make_optimizer(const TrainConfig& config, std::vector<NamedParameter> parameters);

@@ -40,6 +40,19 @@ void count_batch(std::vector<NamedTensor>& buffers) {
   }
 }
 
+// Blank pictures of some size.
+Batch blank_batch(int64_t count, const Batch& like, bool erases) {
+  return {.count = count,
+          .height = like.height,
+          .width = like.width,
+          .images = std::vector<uint8_t>(static_cast<size_t>(count * like.height * like.width * 3)),
+          .labels = std::vector<int64_t>(static_cast<size_t>(count)),
+          .indices = std::vector<int64_t>(static_cast<size_t>(count)),
+          .erased = std::vector<int64_t>(static_cast<size_t>(erases ? 4 * count : 0)),
+          .offsets = std::vector<int64_t>(static_cast<size_t>(like.placed() ? 2 * count : 0)),
+          .flips = std::vector<uint8_t>(static_cast<size_t>(like.placed() ? count : 0))};
+}
+
 }  // namespace
 
 TrainStep::TrainStep(const TrainableModel& model, Optimizer& optimizer, const StepOptions& options)
@@ -122,9 +135,18 @@ Tensor TrainStep::target() const {
   return options_.mixes ? mixed_targets(prepared_.labels, prepared_.choices.mix, model_.num_classes) : prepared_.labels;
 }
 
+Tensor TrainStep::forward(const Tensor& images) const {
+  if (!options_.recompute) return model_.forward(images);
+  check(!model_.stages.empty(), "--recompute: ", model_.name, " is not cut into stages; leave it out");
+  // The last keeps little.
+  Tensor x = images;
+  for (size_t i = 0; i + 1 < model_.stages.size(); ++i) x = recompute(model_.stages[i], x);
+  return model_.stages.back()(x);
+}
+
 void TrainStep::forward_backward() {
   prepared_.logits = prepared_.loss = prepared_.checked_loss = {};
-  const Tensor logits = model_.forward(network_input());
+  const Tensor logits = forward(network_input());
   const Tensor loss = compute_loss(options_.loss, logits, target());
   if (options_.scale_loss) {
     loss.backward(gradient_of_loss_);
@@ -212,6 +234,30 @@ uint64_t TrainStep::versions() const {
   return sum;
 }
 
+void TrainStep::rehearse(const Batch& shape, int64_t val_count) {
+  const Batch batch = blank_batch(shape.count, shape, options_.erases), val = blank_batch(val_count, shape, false);
+  keep_buffers();
+  upload_controls(0);
+  // Done as it is, recorded, done again: each takes its own memory.
+  for (int i = 0; i < 3; ++i) {
+    run_batch(batch);
+    if (!updates_apart()) continue;
+    if (!prepared_.update)
+      update();
+    else if (!prepared_.update->run([this] { update(); }))
+      optimizer_.replayed();
+    prepared_.versions = versions();
+  }
+  {
+    const NoGrad no_grad;
+    model_.module->eval();
+    (void)model_.forward(image_tensor(val, options_.input.normalization, options_.input.tensor()));
+    model_.module->train();
+  }
+  (void)found_.item();  // waits for what the device was told to do
+  restore_buffers();
+}
+
 int64_t TrainStep::largest_batch(const Batch& tried) {
   const Device device = options_.input.device;
   prepared_ = {};
@@ -220,15 +266,7 @@ int64_t TrainStep::largest_batch(const Batch& tried) {
   const MemoryStats before = memory_stats(device);
   double smaller = 0, smaller_bytes = 0, larger = 0, larger_bytes = 0;
   for (int64_t count = tried.count / 2; count >= 1 && smaller == 0; count /= 2) {
-    const Batch batch = {.count = count,
-                         .height = tried.height,
-                         .width = tried.width,
-                         .images = std::vector<uint8_t>(static_cast<size_t>(count * tried.height * tried.width * 3)),
-                         .labels = std::vector<int64_t>(static_cast<size_t>(count)),
-                         .indices = std::vector<int64_t>(static_cast<size_t>(count)),
-                         .erased = std::vector<int64_t>(static_cast<size_t>(options_.erases ? 4 * count : 0)),
-                         .offsets = std::vector<int64_t>(static_cast<size_t>(tried.placed() ? 2 * count : 0)),
-                         .flips = std::vector<uint8_t>(static_cast<size_t>(tried.placed() ? count : 0))};
+    const Batch batch = blank_batch(count, tried, options_.erases);
     reset_peak_memory(device);
     try {
       prepare(batch, /*record=*/false);
@@ -310,7 +348,8 @@ StepResult TrainStep::run(Loader& loader, const Dataset& dataset, Batch& batch, 
     if (error.kind() != ErrorKind::memory || batch.count == 0) throw;
     const int64_t largest = largest_batch(batch);
     if (largest == 0) throw;
-    fail(ErrorKind::memory, error.what(), ": about ", largest, " pictures would fit instead of ", batch.count);
+    fail(ErrorKind::memory, error.what(), ": about ", largest, " pictures would fit instead of ", batch.count,
+         "; --auto-batch takes as many and keeps the pictures of a step the same");
   }
 }
 

@@ -30,6 +30,7 @@ struct StepOptions {
   GradientExchange* exchange = nullptr;  // of several ranks: their gradients are averaged, and their running statistics
   bool record = true;                    // false: the work of a batch speaks to the host
   bool scale_loss = false;               // for f16: see engine/train/loss_scaler.h
+  bool recompute = false;                // the model's stages keep nothing for the backward pass
   int64_t skip_nonfinite = 0;            // steps of a run that may be left out because something is not finite
   // Is given what went into the network when training diverges. The sentence that it returns ends the message.
   std::function<std::string(const FailedBatch&)> on_diverged = {};
@@ -59,6 +60,9 @@ class TrainStep {
   // without counting, up to kMaxOverflows in a row.
   // Error(memory) names the largest batch that would fit, if that could be found out.
   StepResult run(Loader& loader, const Dataset& dataset, Batch& batch, int64_t step, double lr);
+  // Takes as much memory as steps of such batches (of `shape` only the sizes count) and a validation will: for finding
+  // out whether it is there. Changes the optimiser's state and nothing else. Throws Error(memory).
+  void rehearse(const Batch& shape, int64_t val_count);
   // The norm of the gradients of that step, all parameters together, before it was clipped.
   double grad_norm() const { return grad_norm_.item(); }
 
@@ -98,6 +102,7 @@ class TrainStep {
   // Of the prepared batch.
   Tensor network_input() const;
   Tensor target() const;
+  Tensor forward(const Tensor& images) const;
   // Adds the gradients of the prepared batch to those of the parameters, as its share of the mean over the step.
   void forward_backward();
   void update();

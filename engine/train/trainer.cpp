@@ -362,7 +362,7 @@ void Trainer::average_weights() {
 Trainer::Stop Trainer::train_epoch() {
   if (max_steps_reached() && state_.step_in_epoch < steps_per_epoch_) return Stop::max_steps;
   if (epoch_started_ != state_.epoch && state_.step_in_epoch < steps_per_epoch_) {
-    train_loader_.start(state_.epoch, state_.step_in_epoch * setup_.config.grad_accum_steps);
+    train_loader_.start(state_.epoch, state_.step_in_epoch * batches_a_step(setup_.config));
     epoch_started_ = state_.epoch;
   }
   while (state_.step_in_epoch < steps_per_epoch_) {
@@ -572,7 +572,7 @@ TrainOutcome Trainer::run() {
 
 StepOptions step_options(const TrainSetup& setup, const RankLinks* links) {
   return {.input = input_format(setup.config, setup.facts, setup.device),
-          .grad_accum_steps = setup.config.grad_accum_steps,
+          .grad_accum_steps = batches_a_step(setup.config),
           .loss = loss_options(setup.config),
           .mixes = mix_options(setup.config).any(),
           .erases = setup.config.random_erase > 0,
@@ -580,6 +580,7 @@ StepOptions step_options(const TrainSetup& setup, const RankLinks* links) {
           .exchange = links != nullptr ? links->gradients.get() : nullptr,
           .record = links == nullptr || links->may_record(),
           .scale_loss = *setup.config.precision == "fp16",
+          .recompute = setup.config.recompute || setup.config.accum_bn == "exact",
           .skip_nonfinite = setup.config.skip_nonfinite,
           .on_diverged = [&setup](const FailedBatch& batch) { return save_failed_batch(setup, batch); }};
 }

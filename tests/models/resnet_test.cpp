@@ -95,8 +95,8 @@ TEST_F(ResNetErrors, ImagesOfAnotherSizeForTheIntroduction) {
   EXPECT_EQ(error_text([&] {
               net(Tensor::zeros({1, 225, 225, 3}));
             }),
-            "resnet18_intro: images of 225x225 leave 2x2 values a channel behind the 7x7 average pool, expected 1x1; "
-            "use 224x224 images");
+            "resnet18_intro: 8x8 values a channel behind the last block leave 2x2 behind the 7x7 average pool, expected "
+            "1x1; use 224x224 images");
 }
 
 TEST_F(ResNetErrors, OneValueAChannelInTraining) {

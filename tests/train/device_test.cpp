@@ -168,6 +168,52 @@ TEST(OutOfMemory, NamesABatchThatFits) {
   EXPECT_EQ(advised.exit_code, 0) << advised.err;
 }
 
+TEST(AutoBatch, HalvesTheBatchUntilItFits) {
+  Workspace workspace;
+  const CommandOptions small = {.environment = {{"ENGINE_EMULATOR_MEMORY", "20000000"}}};
+  const auto flags = with(kEmulated, {"--batch-size", "64", "--auto-batch", "--shapes-train", "64", "--epochs", "2"});
+  const CommandResult first = workspace.run(workspace.tiny("run", with(flags, {"--max-steps", "1"})), small);
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_THAT(first.err, HasSubstr("--auto-batch: 64 pictures at once do not fit into the memory; "));
+  const Json config = read_json(workspace / "run" / "run.json").at("config");
+  const int64_t batch = config.at("batch_size"), accumulated = config.at("grad_accum_steps");
+  EXPECT_LT(batch, 64);
+  EXPECT_EQ(batch * accumulated, 64);
+  // The same flags go on with what was found.
+  const CommandResult rest = workspace.run(with(workspace.tiny("run", flags), {"--resume", "auto"}), small);
+  EXPECT_EQ(rest.exit_code, 0) << rest.err;
+  EXPECT_THAT(rest.err, HasSubstr("resumed  step 1 of epoch 1"));
+}
+
+TEST(AutoBatch, KeepsABatchThatFits) {
+  Workspace workspace;
+  const CommandResult plain = workspace.run_tiny("plain", {"--epochs", "1"});
+  const CommandResult automatic = workspace.run_tiny("automatic", {"--epochs", "1", "--auto-batch"});
+  ASSERT_EQ(plain.exit_code, 0) << plain.err;
+  ASSERT_EQ(automatic.exit_code, 0) << automatic.err;
+  expect_same_result(workspace / "automatic", workspace / "plain");
+}
+
+// Of the batch norms, too: bit by bit.
+TEST(ExactAccumulation, IsOneLargeBatch) {
+  Workspace workspace;
+  for (const char* device : {"cpu", "emulated"}) {
+    SCOPED_TRACE(device);
+    const std::string name = device;
+    const auto run = [&](const std::string& to, const std::vector<std::string>& more) {
+      const CommandResult result = workspace.run(workspace.tiny(
+          to, with(with(kEmulated, {"--device", device, "--epochs", "1", "--shapes-train", "32"}), more)));
+      ASSERT_EQ(result.exit_code, 0) << result.err;
+    };
+    run(name + "-large", {"--batch-size", "16"});
+    run(name + "-exact", {"--batch-size", "8", "--grad-accum-steps", "2", "--accum-bn", "exact"});
+    expect_same_result(workspace / (name + "-exact"), workspace / (name + "-large"));
+    if (name != "cpu") continue;
+    run("plain", {"--batch-size", "8", "--grad-accum-steps", "2"});
+    EXPECT_NE(metrics(workspace / "plain"), metrics(workspace / "cpu-large"));
+  }
+}
+
 TEST(OutOfMemory, EndsWithItsExitCodeAndWhoHasTheMemory) {
   Workspace workspace;
   const CommandResult result =

@@ -51,28 +51,41 @@ class Net : public Module {
     RandomStream random(1, 0, 0, purpose::kInitialisation);
     conv_ = Conv2d({.in_channels = 3, .out_channels = 8, .kernel = 3, .padding = 1}, random);
     bn_ = BatchNorm2d(8);
+    conv2_ = Conv2d({.in_channels = 8, .out_channels = 8, .kernel = 3, .padding = 1}, random);
+    bn2_ = BatchNorm2d(8);
     fc_ = Linear(8, 10, random);
     to(device);
     factor = Tensor::full({}, 1, {DType::f32, device});
     scale = Tensor::full({}, 1, {DType::f32, device});
   }
-  Tensor operator()(const Tensor& images) {
-    const Tensor pooled = global_avg_pool(conv_bn_relu(images, conv_, bn_));
-    const Tensor gated =
-        record(pooled.detach(), {pooled}, [this](const Tensor& dy) { return Tensors{dy * factor.to(dy.dtype())}; });
-    return fc_(gated) * scale.to(images.dtype());
+  Tensor operator()(const Tensor& images) { return head(body(images)); }
+  std::vector<std::function<Tensor(const Tensor&)>> stages() {
+    return {[this](const Tensor& x) { return stem(x); }, [this](const Tensor& x) { return block(x); },
+            [this](const Tensor& x) { return head(x); }};
   }
   void visit(ModuleVisitor& visitor) override {
     visitor.module("conv", conv_);
     visitor.module("bn", bn_);
+    visitor.module("conv2", conv2_);
+    visitor.module("bn2", bn2_);
     visitor.module("fc", fc_);
   }
 
   Tensor factor, scale;
 
  private:
-  Conv2d conv_;
-  BatchNorm2d bn_;
+  Tensor stem(const Tensor& images) { return conv_bn_relu(images, conv_, bn_); }
+  Tensor block(const Tensor& x) { return conv_bn_relu(x, conv2_, bn2_, {.residual = x}); }
+  Tensor body(const Tensor& images) { return block(stem(images)); }
+  Tensor head(const Tensor& x) {
+    const Tensor pooled = global_avg_pool(x);
+    const Tensor gated =
+        record(pooled.detach(), {pooled}, [this](const Tensor& dy) { return Tensors{dy * factor.to(dy.dtype())}; });
+    return fc_(gated) * scale.to(x.dtype());
+  }
+
+  Conv2d conv_, conv2_;
+  BatchNorm2d bn_, bn2_;
   Linear fc_;
 };
 
@@ -86,6 +99,7 @@ struct Setting {
   std::string optimizer = "sgd";
   float max_grad_norm = 0;
   bool scale_loss = false;
+  bool recompute = false;
   int64_t skip_nonfinite = 0;
   GradientExchange* exchange = nullptr;
   bool drop_last = false;  // batches of one size, so that what is recorded is replayed
@@ -106,6 +120,7 @@ class Training {
         model_{.name = "net",
                .module = &net_,
                .forward = [this](const Tensor& images) { return net_(images); },
+               .stages = net_.stages(),
                .num_classes = 10},
         optimizer_(make_optimizer(setting.optimizer, net_.parameters())),
         step_(model_, *optimizer_,
@@ -116,6 +131,7 @@ class Training {
                .max_grad_norm = setting.max_grad_norm,
                .exchange = setting.exchange,
                .scale_loss = setting.scale_loss,
+               .recompute = setting.recompute,
                .skip_nonfinite = setting.skip_nonfinite,
                .on_diverged =
                    [this](const FailedBatch& batch) {
@@ -429,7 +445,7 @@ TEST_P(Diverging, SaysWhereItBegan) {
   training_.step(0.1);
   set(training_.net().factor, std::numeric_limits<float>::infinity());
   EXPECT_THAT(diverged_text(training_),
-              HasSubstr("; the first in the network that is not finite is the gradient that what comes after conv+bn "
+              HasSubstr("; the first in the network that is not finite is the gradient that what comes after conv2+bn2 "
                         "passes back; the batch is kept; no parameter was updated"));
   set(training_.net().scale, std::numeric_limits<float>::infinity());
   EXPECT_THAT(diverged_text(training_),
@@ -496,6 +512,35 @@ TEST_P(Diverging, AScaleThatNeverHelpsEndsTheTraining) {
   set(training.net().factor, std::numeric_limits<float>::quiet_NaN());
   EXPECT_THAT(training.step(0.1).left_out, HasSubstr("with the loss scaled by 1"));
   EXPECT_THAT(diverged_text(training), HasSubstr("with the loss scaled by 0.5 (51 overflows in a row) in step 1"));
+}
+
+// Running statistics and counts included.
+TEST_P(Diverging, ARecomputedStepGivesTheSameBits) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const Setting setting = {
+        .device = {std::get<0>(GetParam())}, .dtype = dtype, .grad_accum_steps = std::get<1>(GetParam())};
+    Setting again = setting;
+    again.recompute = true;
+    Training plain(setting), recomputed(again);
+    for (int i = 0; i < 5; ++i) EXPECT_EQ(plain.step(0.1).sums.loss, recomputed.step(0.1).sums.loss);
+    EXPECT_TRUE(plain.state() == recomputed.state());
+  }
+}
+
+TEST_P(Diverging, ARehearsalLeavesNoTrace) {
+  const Setting setting = {.device = {std::get<0>(GetParam())}, .grad_accum_steps = std::get<1>(GetParam())};
+  Training training(setting);
+  const auto before = training.trained();
+  training.train_step().rehearse({.count = 7, .height = kSize, .width = kSize}, 3);
+  const auto after = training.trained();
+  for (const auto& entry : before) EXPECT_NE(std::find(after.begin(), after.end(), entry), after.end()) << entry.first;
+  Training fresh(setting);
+  training.optimizer().load_state({});
+  for (int i = 0; i < 3; ++i) {
+    training.step(0.1);
+    fresh.step(0.1);
+  }
+  EXPECT_TRUE(training.state() == fresh.state());
 }
 
 TEST(LossScale, GrowsAfterEnoughStepsAndStaysFinite) {
