@@ -23,7 +23,6 @@
 #include "engine/error.h"
 #include "engine/fallback.h"
 #include "engine/nn/layers.h"
-#include "engine/nn/weights.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/linear.h"
 #include "engine/ops/pool.h"
@@ -31,8 +30,6 @@
 #include "engine/optim/layerwise.h"
 #include "engine/optim/sgd.h"
 #include "tests/cuda/fake_module.h"
-#include "tests/engine/error_text.h"
-#include "tests/io/io_testing.h"
 
 namespace engine::testing {
 namespace {
@@ -541,57 +538,6 @@ TEST_P(Diverging, ARehearsalLeavesNoTrace) {
     fresh.step(0.1);
   }
   EXPECT_TRUE(training.state() == fresh.state());
-}
-
-TEST(LossScale, GrowsAfterEnoughStepsAndStaysFinite) {
-  LossScale scale = {.scale = 1024, .good_steps = kScaleGrowthInterval - 2, .overflows = 3};
-  scale = next_loss_scale(scale, true);
-  EXPECT_EQ(scale, (LossScale{.scale = 1024, .good_steps = kScaleGrowthInterval - 1, .overflows = 0}));
-  scale = next_loss_scale(scale, true);
-  EXPECT_EQ(scale, (LossScale{.scale = 2048, .good_steps = 0, .overflows = 0}));
-  const LossScale largest = {.scale = 0x1p127, .good_steps = kScaleGrowthInterval - 1};
-  EXPECT_EQ(next_loss_scale(largest, true).scale, 0x1p127);
-}
-
-TEST(FailedBatch, SurvivesItsFile) {
-  engine::test::TemporaryDirectory folder;
-  Net net({});
-  const FailedBatch batch = {.images = Tensor::full({2, 3, 4, 3}, 0.5, {DType::bf16}),
-                             .target = Tensor::from(std::vector<int64_t>{1, 2}, {2}),
-                             .indices = {7, 9},
-                             .step = 12,
-                             .lr = 0.1,
-                             .loss_scale = 0.25,
-                             .reason = "the loss is NaN",
-                             .config = "{}"};
-  const auto path = folder.path() / kFailedBatchFile;
-  write_failed_batch(path, batch, net);
-  const FailedBatchFile file(path);
-  EXPECT_EQ(file.batch().images.to_vector<float>(), std::vector<float>(72, 0.5f));
-  EXPECT_EQ(file.batch().images.shape(), batch.images.shape());
-  EXPECT_EQ(file.batch().target.to_vector<int64_t>(), (std::vector<int64_t>{1, 2}));
-  EXPECT_EQ(file.batch().indices, batch.indices);
-  EXPECT_EQ(file.batch().step, 12);
-  EXPECT_EQ(file.batch().lr, 0.1);
-  EXPECT_EQ(file.batch().loss_scale, 0.25);
-  EXPECT_EQ(file.batch().reason, batch.reason);
-  Net other({});
-  for (NamedTensor& tensor : other.state()) tensor.tensor.copy_from(Tensor::zeros(tensor.tensor.shape()));
-  file.load_state(other);
-  for (size_t i = 0; i < net.state().size(); ++i)
-    EXPECT_EQ(other.state()[i].tensor.to(DType::f32).to_vector<float>(),
-              net.state()[i].tensor.to(DType::f32).to_vector<float>());
-  Linear linear(3, 4);
-  EXPECT_THAT(error_text([&] { file.load_state(linear); }, ErrorKind::checkpoint),
-              HasSubstr("has no tensor model.weight"));
-}
-
-TEST(FailedBatch, RefusesOtherFiles) {
-  engine::test::TemporaryDirectory folder;
-  Net net({});
-  save_safetensors(folder.path() / "weights.safetensors", net);
-  EXPECT_THAT(error_text([&] { FailedBatchFile(folder.path() / "weights.safetensors"); }, ErrorKind::checkpoint),
-              HasSubstr("has the format 'pt', expected engine-failed-batch-1"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, Diverging,
