@@ -127,19 +127,22 @@ struct Maker {
             m.take()};
   }
 
-  KernelCase sgd(int64_t parameters) const {
+  KernelCase step(const char* name, const kernels::OptimizerRule& rule, int64_t parameters) const {
     Operands m = memory();
     const kernels::OptimizerTensor tensor = {.parameter = m.floats(parameters),
                                              .grad = m.floats(parameters),
                                              .momentum = m.floats(parameters),
+                                             .second_moment = rule.has_moments() ? m.floats(parameters) : nullptr,
                                              .count = parameters,
                                              .weight_decay = 1e-4f};
     const std::vector<kernels::OptimizerChunk> chunks = kernels::optimizer_chunks({tensor});
-    kernels::OptimizerStep args = {.rule = {.momentum = 0.9f}};
+    kernels::OptimizerStep args = {.rule = rule};
     args.chunks = m.copy_of(chunks);
     args.num_chunks = static_cast<int64_t>(chunks.size());
     args.lr = m.floats(1);
-    return {"sgd_step", std::to_string(parameters), optimizer_step_cost(args, parameters, false),
+    args.steps = m.copy_of(std::vector<int64_t>{0});
+    args.workspace = m.bytes(kernels().optimizer_workspace(rule.kind, args.num_chunks));
+    return {name, std::to_string(parameters), optimizer_step_cost(args, parameters, false),
             [launch = kernels().optimizer_step, args, s = stream] { return launch(args, s); }, m.take()};
   }
 };
@@ -195,7 +198,12 @@ std::vector<MakeCase> kernel_cases(const Module& module, const std::vector<NetCo
     cases.push_back([=] { return maker.backward_reduce(r, c); });
     cases.push_back([=] { return maker.backward_apply(r, c); });
   }
-  cases.push_back([=, parameters = options.parameters] { return maker.sgd(parameters); });
+  for (const auto& [name, rule] : {std::pair<const char*, kernels::OptimizerRule>{"sgd_step", {.momentum = 0.9f}},
+                                   {"lars_step", {.kind = kernels::OptimizerKind::lars, .momentum = 0.9f}},
+                                   {"adamw_step", {.kind = kernels::OptimizerKind::adamw}},
+                                   {"lamb_step", {.kind = kernels::OptimizerKind::lamb}}})
+    cases.push_back(
+        [=, name = name, rule = rule, parameters = options.parameters] { return maker.step(name, rule, parameters); });
   for (MakeCase& make : other_kernel_cases(module, convolutions, options, stream)) cases.push_back(std::move(make));
   cases.push_back([=] { return maker.copy(largest); });
   return cases;

@@ -281,7 +281,22 @@ class Others {
         chunks.push_back({values + begin, static_cast<int32_t>(std::min(kOptimizerChunk, parameters - begin)), 1});
       FindNonFinite args = {.chunks = m.copy_of(chunks), .num_chunks = static_cast<int64_t>(chunks.size())};
       args.found = m.copy_of(std::vector<uint32_t>{0});
+      args.squares = m.floats(args.num_chunks);
       return args;
+    });
+  }
+
+  void model_average(int64_t parameters) {
+    const Map all = {.n = 1, .h = 1, .w = 1, .c = parameters};
+    const auto cost = [parameters](const ModelAverage& args) { return model_average_cost(args, parameters); };
+    add("model_average", all, cost, kernels().model_average, [=](Operands& m) {
+      float *const average = m.floats(parameters), *const value = m.floats(parameters);
+      std::vector<AverageChunk> chunks;
+      for (int64_t begin = 0; begin < parameters; begin += kOptimizerChunk)
+        chunks.push_back(
+            {average + begin, value + begin, static_cast<int32_t>(std::min(kOptimizerChunk, parameters - begin))});
+      return ModelAverage{
+          .chunks = m.copy_of(chunks), .num_chunks = static_cast<int64_t>(chunks.size()), .decay = 0.999f};
     });
   }
 
@@ -337,6 +352,7 @@ std::vector<MakeCase> other_kernel_cases(const Module& module, const std::vector
   others.pools(first);
   others.head(last, options.classes);
   others.find_non_finite(options.parameters);
+  others.model_average(options.parameters);
   return others.take();
 }
 

@@ -216,15 +216,24 @@ class Cases {
   void optimizer(const std::vector<Shape>& shapes) {
     int64_t count = 0;
     for (const Shape& shape : shapes) count += shape.numel();
-    add("sgd_step", std::to_string(count), [=] {
-      auto parameters = std::make_shared<std::vector<OptimizerParameter>>();
-      for (const Shape& shape : shapes)
-        parameters->push_back(
-            {.parameter = noise(shape), .grad = noise(shape), .momentum = noise(shape), .weight_decay = 1e-4f});
-      // So small a rate that the parameters stay finite in any number of steps.
-      const OptimizerStep step = {.rule = {.momentum = 0.9f}, .lr = 1e-9f};
-      return CpuCase{optimizer_cost(*parameters), [=] { cpu().optimizer_step(*parameters, step); }};
-    });
+    const auto steps = [&](const char* name, const OptimizerRule& rule) {
+      add(name, std::to_string(count), [=] {
+        auto parameters = std::make_shared<std::vector<OptimizerParameter>>();
+        for (const Shape& shape : shapes)
+          parameters->push_back({.parameter = noise(shape),
+                                 .grad = noise(shape),
+                                 .momentum = noise(shape),
+                                 .second_moment = rule.has_moments() ? Tensor::full(shape, 1) : Tensor{},
+                                 .weight_decay = 1e-4f});
+        // So small a rate that the parameters stay finite in any number of steps.
+        const OptimizerStep step = {.rule = rule, .lr = 1e-9f, .steps = Tensor::zeros({}, {.dtype = DType::i64})};
+        return CpuCase{optimizer_cost(*parameters), [=] { cpu().optimizer_step(*parameters, step); }};
+      });
+    };
+    steps("sgd_step", {.momentum = 0.9f});
+    steps("lars_step", {.kind = OptimizerKind::lars, .momentum = 0.9f});
+    steps("adamw_step", {.kind = OptimizerKind::adamw});
+    steps("lamb_step", {.kind = OptimizerKind::lamb});
     add("find_non_finite", std::to_string(count), [=] {
       auto tensors = std::make_shared<Tensors>();
       OpCost cost;
@@ -234,6 +243,30 @@ class Cases {
       }
       const Tensor found = Tensor::zeros({}, {.dtype = DType::i64});
       return CpuCase{cost, [=] { cpu().find_non_finite(*tensors, found); }};
+    });
+    add("check_gradients", std::to_string(count), [=] {
+      auto tensors = std::make_shared<Tensors>();
+      OpCost cost;
+      for (const Shape& shape : shapes) {
+        tensors->push_back(noise(shape));
+        cost.read += static_cast<double>(tensors->back().bytes());
+      }
+      const Tensor found = Tensor::zeros({}, {.dtype = DType::i64}), norm = Tensor::zeros({}),
+                   scale = Tensor::zeros({});
+      return CpuCase{cost, [=] {
+                       cpu().check_gradients(
+                           {.gradients = *tensors, .max_norm = 1, .found = found, .norm = norm, .grad_scale = scale});
+                     }};
+    });
+    add("average", std::to_string(count), [=] {
+      auto tensors = std::make_shared<std::vector<AveragedTensor>>();
+      OpCost cost;
+      for (const Shape& shape : shapes) {
+        tensors->push_back({.average = noise(shape), .value = noise(shape)});
+        cost.read += 2 * static_cast<double>(tensors->back().value.bytes());
+        cost.written += static_cast<double>(tensors->back().value.bytes());
+      }
+      return CpuCase{cost, [=] { cpu().average(*tensors, 0.999f); }};
     });
   }
 
