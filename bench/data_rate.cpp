@@ -96,7 +96,7 @@ DataRate measure_with_data(const BenchCase& cell, const std::string& path, doubl
         done = 0;
       }
       ++done;
-      return step.run(loader, *input.data.train, batch, number++, work.lr).count;
+      return step.run(loader, *input.data.train, batch, number++, work.lr).sums.count;
     });
   }
   rate.workers = options.workers;
