@@ -9,6 +9,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <utility>
 
 #include "engine/data/open_dataset.h"
 #include "engine/dist/communicator.h"
@@ -17,7 +18,6 @@
 #include "engine/io/run_lock.h"
 #include "engine/nn/weights.h"
 #include "engine/text.h"
-#include "engine/train/accuracy.h"
 #include "engine/train/budget.h"
 #include "engine/train/auto_batch.h"
 #include "engine/train/checkpointer.h"
@@ -28,6 +28,7 @@
 #include "engine/train/progress.h"
 #include "engine/train/ranks.h"
 #include "engine/train/recipe_book.h"
+#include "engine/train/result_text.h"
 #include "engine/train/signals.h"
 #include "engine/train/trainer.h"
 #include "engine/train/version.h"
@@ -181,21 +182,9 @@ void warn_if_disk_is_small(const fs::path& run_dir, ResNet& net, const TrainConf
 
 void say_what_is_next(const std::string& program, const TrainSetup& setup, const TrainOutcome& outcome) {
   const std::string dir = printable(setup.run_dir.string());
-  const auto percent = [](double value) {
-    char text[16];
-    std::snprintf(text, sizeof text, "%.2f%%", value);
-    return std::string(text);
-  };
-  if (outcome.final_val_acc1) {
-    log_info(styled(Style::bold, "result   ") + "val acc1 " + styled(Style::green, percent(*outcome.final_val_acc1)) +
-             " ± " + percent(outcome.plus_minus) +
-             (outcome.final_ema_acc1 ? ", ema " + percent(*outcome.final_ema_acc1) : "") +
-             (outcome.best_val_acc1 ? ", best " + percent(*outcome.best_val_acc1) : ""));
-    log_info("         paper-comparable: " +
-             (outcome.not_comparable.empty() ? "yes" : "no (" + outcome.not_comparable + ")"));
-    const std::string expected = against_recipe(setup.config, outcome.final_ema_acc1.value_or(*outcome.final_val_acc1),
-                                                outcome.not_comparable.empty());
-    if (!expected.empty()) log_info("         " + expected);
+  const char* label = "result   ";
+  for (const std::string& line : result_lines(setup.config, outcome)) {
+    log_info(styled(Style::bold, std::exchange(label, "         ")) + line);
   }
   std::error_code ignored;
   if (fs::exists(setup.run_dir / "report.html", ignored)) {
@@ -212,25 +201,17 @@ void say_what_is_next(const std::string& program, const TrainSetup& setup, const
 
 // Tests the weights, and their average if the checkpoint has one.
 int test_network(const TrainSetup& setup) {
-  const bool json = setup.config.log_format == "jsonl";
-  const auto test_one = [&](const char* event) {
+  const auto test_one = [&](const char* what) {
     const TestOutcome outcome = test(setup);
     if (!outcome.complete) return false;
     if (setup.ranks != nullptr && !setup.ranks->is_first()) return true;
-    char text[256];
-    std::snprintf(
-        text, sizeof text,
-        json ? R"({"event":"%s","acc1":%.17g,"acc5":%.17g,"loss":%.17g,"samples":%lld,"seconds":%.3f,"ts":%.3f})"
-             : "%s acc1 %.2f  acc5 %.2f  loss %.4f  (%lld pictures in %.1f s)",
-        event, outcome.acc1, outcome.acc5, outcome.loss, static_cast<long long>(outcome.samples), outcome.seconds,
-        unix_time());
-    std::cout << text << std::endl;
+    std::cout << test_line(setup.config, setup.facts, outcome, what) << std::endl;
     return true;
   };
   if (!test_one("test")) return 128 + stop_signal();
   if (setup.resume.checkpoint && setup.resume.checkpoint->average) {
     load_weights(*setup.resume.checkpoint->average, *setup.model.module);
-    if (!test_one(json ? "test_ema" : "test ema")) return 128 + stop_signal();
+    if (!test_one("test ema")) return 128 + stop_signal();
   }
   return 0;
 }

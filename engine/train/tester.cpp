@@ -24,6 +24,7 @@ TestOutcome test(const TrainSetup& setup) {
   set_status_line("");
   if (!evaluation.complete) return {};
   return {.samples = evaluation.sums.count,
+          .skipped = static_cast<int64_t>(loader.bad_images().size()),
           .acc1 = evaluation.sums.acc1(),
           .acc5 = evaluation.sums.acc5(),
           .loss = evaluation.sums.mean_loss(),

@@ -516,6 +516,7 @@ TrainOutcome Trainer::finish(Stop stop) {
   const auto& final = mid_epoch_ ? mid_epoch_ : state_.last;
   if (final) outcome.final_val_acc1 = final->acc1;
   if (final && final->average) outcome.final_ema_acc1 = final->average->acc1;
+  outcome.epochs = state_.epoch;
   outcome.plus_minus = result.plus_minus;
   outcome.not_comparable = result.not_paper_comparable;
   if (state_.best) outcome.best_val_acc1 = state_.best->acc1;

@@ -49,6 +49,7 @@ struct TrainOutcome {
   int exit_code = 0;
   std::string reason;  // "finished", "max_steps", "already finished", or the signal's name
   std::optional<double> best_val_acc1, final_val_acc1;
+  int64_t epochs = 0;                    // finished
   std::optional<double> final_ema_acc1;  // of the averaged weights
   double plus_minus = 0;                 // of final_val_acc1: half of its 95 % interval
   std::string not_comparable;            // engine/train/accuracy.h
@@ -59,7 +60,7 @@ struct TrainOutcome {
 TrainOutcome train(const TrainSetup& setup);
 
 struct TestOutcome {
-  int64_t samples = 0;
+  int64_t samples = 0, skipped = 0;
   double acc1 = 0, acc5 = 0, loss = 0, seconds = 0;
   bool complete = false;  // false: stopped by a signal
 };

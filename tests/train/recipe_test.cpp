@@ -117,6 +117,8 @@ TEST(CompareTo, DrawsTheOtherRunsCurve) {
   ASSERT_EQ(workspace.run_tiny("before").exit_code, 0);
   const CommandResult result = workspace.run_tiny("after", {"--compare-to", "before", "--lr", "0.01"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err,
+              ::testing::ContainsRegex("before had [0-9.]+% after 2 epochs, this run has [0-9.]+% after 2: "));
   const std::string page = read_text(workspace / "after" / "report.html");
   EXPECT_THAT(page, AllOf(HasSubstr("data-name=\"before\""), HasSubstr("data-name=\"before training\""),
                           HasSubstr("alt=\"filter 15\""), HasSubstr("computing")));
