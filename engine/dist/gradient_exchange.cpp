@@ -47,10 +47,12 @@ class HostExchange final : public GradientExchange {
 
 class DeviceExchange final : public GradientExchange {
  public:
-  DeviceExchange(DeviceRanks& ranks, size_t group_bytes) : ranks_(ranks), enough_(group_bytes) {}
+  DeviceExchange(Communicator& ranks, DeviceRanks& devices, size_t group_bytes)
+      : ranks_(ranks), devices_(devices), enough_(group_bytes) {}
 
   int size() const override { return ranks_.size(); }
   bool on_device() const override { return true; }
+  void meet() override { ranks_.barrier(); }
 
   void begin() override {
     sent_.clear();
@@ -72,19 +74,20 @@ class DeviceExchange final : public GradientExchange {
     group_.insert(group_.end(), means.begin(), means.end());
     send_group();
     sent_.clear();
-    ranks_.wait();
+    devices_.wait();
     for (const Tensor& tensor : means)
       backend(tensor.device()).affine(tensor, 1.0f / static_cast<float>(size()), 0, tensor);
   }
 
  private:
   void send_group() {
-    ranks_.sum(group_);
+    devices_.sum(group_);
     group_.clear();
     group_bytes_ = 0;
   }
 
-  DeviceRanks& ranks_;
+  Communicator& ranks_;
+  DeviceRanks& devices_;
   const size_t enough_;
   std::optional<GradientHook> hook_;
   std::vector<Tensor> group_;
@@ -131,8 +134,8 @@ std::unique_ptr<StatisticsExchange> host_statistics(Communicator& ranks) {
   return std::make_unique<HostStatistics>(ranks);
 }
 
-std::unique_ptr<GradientExchange> device_exchange(DeviceRanks& ranks, size_t group_bytes) {
-  return std::make_unique<DeviceExchange>(ranks, group_bytes);
+std::unique_ptr<GradientExchange> device_exchange(Communicator& ranks, DeviceRanks& devices, size_t group_bytes) {
+  return std::make_unique<DeviceExchange>(ranks, devices, group_bytes);
 }
 
 std::unique_ptr<StatisticsExchange> device_statistics(DeviceRanks& ranks) {

@@ -18,6 +18,9 @@ class GradientExchange {
   virtual int size() const = 0;  // ranks
   // True if the device moves the data itself: then run() may be part of recorded work.
   virtual bool on_device() const = 0;
+  // Before a batch, with its pictures at hand: waits for all ranks where what follows could not name one that does not
+  // come.
+  virtual void meet() {}
   // Before a backward pass whose gradients run() will get: what is ready may go on its way at once.
   virtual void begin() {}
 
@@ -32,7 +35,8 @@ std::unique_ptr<StatisticsExchange> host_statistics(Communicator& ranks);
 // By the devices; gradients in groups, as the backward pass comes to them, beside the rest of it. A group is sent when
 // it has that many bytes: enough that a message costs its bytes, few enough that the last one, which nothing hides, is
 // short (PyTorch's DistributedDataParallel takes 25 MiB).
-std::unique_ptr<GradientExchange> device_exchange(DeviceRanks& ranks, size_t group_bytes = size_t{16} << 20);
+std::unique_ptr<GradientExchange> device_exchange(Communicator& ranks, DeviceRanks& devices,
+                                                  size_t group_bytes = size_t{16} << 20);
 std::unique_ptr<StatisticsExchange> device_statistics(DeviceRanks& ranks);
 
 }  // namespace engine

@@ -116,7 +116,7 @@ RankLinks link_ranks(Communicator* ranks, Device device, bool sync_bn) {
   std::string reason;
   links.devices = backend(device).join_ranks(*ranks, &reason);
   if (links.devices) {
-    links.gradients = device_exchange(*links.devices);
+    links.gradients = device_exchange(*ranks, *links.devices);
     if (sync_bn) links.statistics = device_statistics(*links.devices);
     return links;
   }

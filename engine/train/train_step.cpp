@@ -387,6 +387,10 @@ StepResult TrainStep::run_batches(Loader& loader, const Dataset& dataset, Batch&
     if (!loader.next(batch)) fail(ErrorKind::internal, "training: the data ended before step ", step);
     if (alone && !result.left_out.empty()) continue;  // the step's other batches belong to it
     times_.data += watch.lap();
+    if (!alone) {
+      options_.exchange->meet();
+      times_.comm += watch.lap();
+    }
     const double copied = times_.copy;
     run_batch(batch);
     calls += watch.lap() - (times_.copy - copied);

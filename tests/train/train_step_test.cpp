@@ -341,7 +341,7 @@ TEST(TrainStep, RanksWhoseDevicesAreJoinedTakeTheStepsOfOne) {
   for (const int64_t accumulated : {1, 2}) {
     SCOPED_TRACE(std::to_string(accumulated) + " batches a step");
     clear_fallbacks();
-    const std::unique_ptr<GradientExchange> exchange = device_exchange(*devices, /*group_bytes=*/256);
+    const std::unique_ptr<GradientExchange> exchange = device_exchange(twin, *devices, /*group_bytes=*/256);
     groups_sent = 0;
     Setting setting = {.device = device, .grad_accum_steps = accumulated, .drop_last = true};
     Training one(setting);
