@@ -311,15 +311,14 @@ Loader::Core::Work Loader::Core::claim() {
 // allocates while it holds the lock.
 void Loader::Core::reserve(Batch& batch) const {
   const auto size = static_cast<size_t>(options.batch_size);
-  if (options.place) {
-    batch.offsets.resize(2 * size);
-    batch.flips.resize(size);
-  } else {
-    batch.images.resize(size * static_cast<size_t>(options.height * options.width * 3));
-  }
+  // Whatever another loader left in it goes.
+  const size_t placed = options.place ? size : 0, read = size - placed;
+  batch.offsets.resize(2 * placed);
+  batch.flips.resize(placed);
+  batch.images.resize(read * static_cast<size_t>(options.height * options.width * 3));
   batch.labels.resize(size);
   batch.indices.resize(size);
-  if (erases()) batch.erased.resize(4 * size);
+  batch.erased.resize(erases() ? 4 * size : 0);
 }
 
 void Loader::Core::begin_batch(Batch& batch, int64_t number) const {
@@ -327,6 +326,7 @@ void Loader::Core::begin_batch(Batch& batch, int64_t number) const {
   batch.count = static_cast<int64_t>(sampler.batch(number).size());
   batch.height = options.height;
   batch.width = options.width;
+  batch.mix = {};
   if (options.mode != LoaderMode::train || !options.mix.any()) return;
   const int64_t of_all = number * options.ranks + options.rank;
   RandomStream random(options.seed, static_cast<uint64_t>(epoch), static_cast<uint64_t>(of_all), purpose::kMix);

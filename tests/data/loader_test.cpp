@@ -9,6 +9,7 @@
 #include <optional>
 #include <semaphore>
 #include <set>
+#include <stdexcept>
 #include <thread>
 
 #include "tests/data/data_testing.h"
@@ -429,6 +430,46 @@ TEST(Loader, GivesEachCopyOfASampleAnAugmentationOfItsOwn) {
     differ += repeated.images[3 * i + 1] != repeated.images[3 * i + 4];
   }
   EXPECT_GE(differ, 28);  // of 30, where chance makes two bytes equal once in 256
+}
+
+// Without reading a picture; and a batch that went through another loader keeps nothing of it.
+TEST(Loader, PlacesErasesAndMixesByTheSameNumbersAgain) {
+  const DatasetPtr unreadable = fake_dataset(
+      {.size = 20, .load = [](int64_t) -> Image { throw std::logic_error("a placed picture is not read"); }});
+  LoaderOptions options = tiny({.batch_size = 8, .seed = 3});
+  options.erasing.probability = 1;
+  options.height = options.width = 10;
+  options.mix.mixup_alpha = 1;
+  options.place = [](RandomStream& random) {
+    const auto row = static_cast<int64_t>(random.below(9));
+    return Placement{.row = row - 4, .column = static_cast<int64_t>(random.below(9)) - 4, .flip = row % 2 == 0};
+  };
+  Batch batch, again;
+  Loader loader(unreadable, mark, options);
+  loader.start(1, 1);
+  ASSERT_TRUE(loader.next(batch));
+  EXPECT_TRUE(batch.placed());
+  EXPECT_TRUE(batch.images.empty());
+  EXPECT_EQ(batch.offsets.size(), 16u);
+  EXPECT_EQ(batch.flips.size(), 8u);
+  EXPECT_EQ(batch.erased.size(), 32u);
+  EXPECT_NE(batch.mix.weight, 1);
+  options.workers = 0;
+  Loader same(unreadable, mark, options);
+  same.start(1, 1);
+  ASSERT_TRUE(same.next(again));
+  EXPECT_EQ(again.offsets, batch.offsets);
+  EXPECT_EQ(again.flips, batch.flips);
+  EXPECT_EQ(again.erased, batch.erased);
+  EXPECT_EQ(again.mix.weight, batch.mix.weight);
+
+  Loader reading(uneven(20), mark, tiny({.batch_size = 8}));
+  reading.start(0);
+  ASSERT_TRUE(reading.next(batch));
+  EXPECT_FALSE(batch.placed());
+  EXPECT_EQ(batch.images.size(), 24u);
+  EXPECT_TRUE(batch.erased.empty());
+  EXPECT_EQ(batch.mix.weight, 1);
 }
 
 TEST(Sampler, RefusesToDrawNothing) {
