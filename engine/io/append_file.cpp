@@ -5,7 +5,7 @@
 namespace engine {
 
 AppendFile::AppendFile(const std::filesystem::path& path, LogFailure on_failure, FileOps& ops)
-    : path_(path), on_failure_(std::move(on_failure)) {
+    : path_(path), ops_(ops), on_failure_(std::move(on_failure)) {
   try {
     file_ = std::make_unique<OpenFile>(path, O_WRONLY | O_CREAT | O_APPEND, ErrorKind::usage, ops);
     good_bytes_ = file_->size();
@@ -33,6 +33,17 @@ bool AppendFile::append(std::span<const std::byte> record) {
   }
   ++dropped_;
   return false;
+}
+
+void AppendFile::sync() {
+  if (!file_) return;
+  try {
+    file_->fsync();
+    if (!entry_synced_) fsync_directory(path_.has_parent_path() ? path_.parent_path() : ".", ErrorKind::usage, ops_);
+    entry_synced_ = true;
+  } catch (const Error& error) {
+    report(error);
+  }
 }
 
 void AppendFile::report(const Error& error) {

@@ -22,17 +22,21 @@ class AppendFile {
   AppendFile(const std::filesystem::path& path, LogFailure on_failure, FileOps& ops = FileOps::real());
 
   bool append(std::span<const std::byte> record);
+  // What was appended survives a power loss from now on.
+  void sync();
   std::uint64_t dropped() const { return dropped_; }
 
  private:
   void report(const Error& error);
 
   std::filesystem::path path_;
+  FileOps& ops_;
   LogFailure on_failure_;
   std::unique_ptr<OpenFile> file_;  // null once the tail cannot be trusted
   std::uint64_t good_bytes_ = 0;
   std::uint64_t dropped_ = 0;
   bool torn_ = false;
+  bool entry_synced_ = false;  // of the directory
   bool reported_ = false;
 };
 

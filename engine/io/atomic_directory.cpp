@@ -1,6 +1,7 @@
 #include "engine/io/atomic_directory.h"
 
 #include <cerrno>
+#include <new>
 
 #include "engine/io/file.h"
 
@@ -8,11 +9,14 @@ namespace engine {
 namespace {
 
 // Best effort, for destructors and for old content that nobody needs any more: what stays is removed at the next start.
-void discard(const std::filesystem::path& directory, FileOps& ops) {
-  std::vector<std::string> names;
-  if (ops.list(directory, names) != 0) return;
-  for (const std::string& name : names) ops.unlink(directory / name);
-  ops.remove_directory(directory);
+void discard(const std::filesystem::path& directory, FileOps& ops) noexcept {
+  try {
+    std::vector<std::string> names;
+    if (ops.list(directory, names) != 0) return;
+    for (const std::string& name : names) ops.unlink(directory / name);
+    ops.remove_directory(directory);
+  } catch (const std::bad_alloc&) {
+  }
 }
 
 bool cannot_exchange(int error) {

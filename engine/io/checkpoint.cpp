@@ -213,10 +213,12 @@ NewestCheckpoint newest_valid_checkpoint(const std::filesystem::path& checkpoint
 }
 
 void remove_checkpoint(const std::filesystem::path& directory, FileOps& ops) {
-  const std::filesystem::path manifest = directory / kManifest;
+  const std::filesystem::path doomed = temporary_sibling(directory, "tmp");
+  if (ops.rename(directory, doomed) != 0) fail_with_errno(kKind, "rename for removal", directory, errno, ops);
+  fsync_directory(doomed.parent_path(), kKind, ops);
+  const std::filesystem::path manifest = doomed / kManifest;
   if (ops.unlink(manifest) != 0 && errno != ENOENT) fail_with_errno(kKind, "remove", manifest, errno, ops);
-  fsync_directory(directory, kKind, ops);
-  remove_flat_directory(directory, kKind, ops);
+  remove_flat_directory(doomed, kKind, ops);
 }
 
 void prune_step_checkpoints(const std::filesystem::path& checkpoints_dir, std::size_t keep, FileOps& ops) {

@@ -73,7 +73,8 @@ Checkpoint read_checkpoint(const std::filesystem::path& directory, FileOps& ops 
 // An absent directory holds none. Damaged ones are passed over and reported.
 NewestCheckpoint newest_valid_checkpoint(const std::filesystem::path& checkpoints_dir, FileOps& ops = FileOps::real());
 
-// Removes a checkpoint, its manifest first, so that an interrupted removal leaves nothing that looks like a checkpoint.
+// Removes a checkpoint, under the name of a temporary one first, so that an interrupted removal leaves nothing that
+// looks like a checkpoint, and remove_leftovers() ends it.
 void remove_checkpoint(const std::filesystem::path& directory, FileOps& ops = FileOps::real());
 
 // Removes all but the `keep` newest `step-*` checkpoints.

@@ -9,11 +9,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <fstream>
 
 #include "engine/io/atomic_directory.h"
 #include "engine/io/manifest.h"
+#include "tests/io/checkpoint_sample.h"
 #include "tests/io/io_testing.h"
 #include "tests/io/simulated_disk.h"
 
@@ -21,68 +21,16 @@ namespace engine {
 namespace {
 
 using test::bytes_of;
+using test::disk_with_run;
 using test::error_of;
 using test::Fault;
 using test::FaultyFileOps;
+using test::names_in;
+using test::Sample;
+using test::save;
 using test::SimulatedDisk;
+using test::step_of;
 using testing::HasSubstr;
-
-// A checkpoint whose every byte depends on its step.
-class Sample {
- public:
-  explicit Sample(std::int64_t step) : step_(step) {
-    weight_.fill(static_cast<float>(step));
-    momentum_.fill(static_cast<float>(-step));
-  }
-  CheckpointContents contents() const {
-    return {.step = step_,
-            .model = {{"conv1.weight", SafetensorsDType::f32, {2, 4}, std::as_bytes(std::span(weight_))},
-                      {"bn1.num_batches_tracked", SafetensorsDType::i64, {}, std::as_bytes(std::span(&step_, 1))}},
-            .trainer =
-                {{"momentum_buffer.conv1.weight", SafetensorsDType::f32, {2, 4}, std::as_bytes(std::span(momentum_))}},
-            .state_json = "{\"step\":" + std::to_string(step_) + "}"};
-  }
-
- private:
-  std::int64_t step_;
-  std::array<float, 8> weight_, momentum_;
-};
-
-SimulatedDisk disk_with_run() {
-  SimulatedDisk disk;
-  disk.make_directory("/run");
-  disk.sync_everything();
-  return disk;
-}
-
-void save(FileOps& disk, const std::string& name, std::int64_t step) {
-  write_checkpoint("/run", name, Sample(step).contents(), disk);
-}
-
-// The step of a checkpoint all of whose parts belong together; fails the test if they do not.
-std::int64_t step_of(const std::filesystem::path& directory, FileOps& ops) {
-  const Checkpoint checkpoint = read_checkpoint(directory, ops);
-  EXPECT_EQ(checkpoint.state_json, "{\"step\":" + std::to_string(checkpoint.step) + "}");
-  const std::int64_t* step =
-      reinterpret_cast<const std::int64_t*>(checkpoint.model.find("bn1.num_batches_tracked")->data.data());
-  EXPECT_EQ(*step, checkpoint.step);
-  const float* momentum = reinterpret_cast<const float*>(checkpoint.trainer.entries().at(0).data.data());
-  EXPECT_EQ(*momentum, static_cast<float>(-checkpoint.step));
-  return checkpoint.step;
-}
-
-// What a restarted process finds: 0 when there is no valid checkpoint.
-std::int64_t step_after_restart(FileOps& ops) {
-  remove_leftovers("/run/checkpoints", ops);
-  const NewestCheckpoint newest = newest_valid_checkpoint("/run/checkpoints", ops);
-  return newest.directory ? step_of(*newest.directory, ops) : 0;
-}
-
-std::vector<std::string> names_in(FileOps& ops, const std::filesystem::path& directory) {
-  std::vector<std::string> names;
-  EXPECT_EQ(ops.list(directory, names), 0);
-  return names;
-}
 
 TEST(Checkpoint, RoundTrip) {
   test::TemporaryDirectory directory;
@@ -219,137 +167,6 @@ TEST(Checkpoint, InterruptedRemovalLeavesNoCheckpoint) {
     }
     const auto newest = newest_valid_checkpoint("/run/checkpoints", disk);
     EXPECT_EQ(newest.directory.has_value(), at == 0) << at;
-    if (!ops.reached()) break;
-  }
-}
-
-struct Case {
-  bool exchange_supported;
-  bool links;  // copy_checkpoint() instead of write_checkpoint()
-};
-
-class CheckpointCrash : public testing::TestWithParam<Case> {
- protected:
-  // /run with `last` of step 1 (and, for copies, `best` of step 1 and `last` of step 2), all of it durable.
-  SimulatedDisk before() const {
-    SimulatedDisk disk = disk_with_run();
-    disk.exchange_supported = GetParam().exchange_supported;
-    save(disk, target(), 1);
-    if (GetParam().links) save(disk, "source", 2);
-    disk.sync_everything();
-    return disk;
-  }
-  void act(FileOps& ops) const {
-    if (GetParam().links)
-      copy_checkpoint("/run", "source", target(), ops);
-    else
-      save(ops, target(), 2);
-  }
-  static std::string target() { return "last"; }
-  // The step of the target after a restart.
-  std::int64_t step_found(SimulatedDisk& disk) const {
-    if (GetParam().links) {
-      remove_leftovers("/run/checkpoints", disk);
-      return step_of("/run/checkpoints/last", disk);
-    }
-    return step_after_restart(disk);
-  }
-};
-
-INSTANTIATE_TEST_SUITE_P(Ways, CheckpointCrash,
-                         testing::Values(Case{true, false}, Case{false, false}, Case{true, true}, Case{false, true}),
-                         [](const auto& instance) {
-                           return std::string(instance.param.links ? "Links" : "Writes") +
-                                  (instance.param.exchange_supported ? "Exchange" : "TwoRenames");
-                         });
-
-TEST_P(CheckpointCrash, AnyFailingCallLeavesOldOrNew) {
-  for (int at = 0;; ++at) {
-    SimulatedDisk disk = before();
-    FaultyFileOps ops(disk, Fault::fail_once, at);
-    bool saved = true;
-    try {
-      act(ops);
-    } catch (const Error& error) {
-      saved = false;
-      EXPECT_EQ(error.kind(), ErrorKind::checkpoint);
-    }
-    // Even without the clean-up at the next start, the newest checkpoint is found.
-    EXPECT_TRUE(newest_valid_checkpoint("/run/checkpoints", disk).directory.has_value()) << "call " << at;
-    const std::int64_t step = step_found(disk);
-    EXPECT_TRUE(step == 2 || (!saved && step == 1)) << "call " << at << " found step " << step;
-    EXPECT_EQ(names_in(disk, "/run/checkpoints").size(), GetParam().links ? 2u : 1u) << "call " << at;
-    if (!ops.reached()) {
-      EXPECT_TRUE(saved);
-      EXPECT_GE(at, 15);
-      break;
-    }
-  }
-}
-
-TEST_P(CheckpointCrash, KillAtAnyCallLeavesOldOrNew) {
-  std::mt19937 random(22);
-  for (int at = 0;; ++at) {
-    SimulatedDisk disk = before();
-    FaultyFileOps ops(disk, Fault::fail_for_good, at);
-    bool saved = true;
-    try {
-      act(ops);
-    } catch (const Error&) {
-      saved = false;
-    }
-    const std::int64_t step = step_found(disk);
-    EXPECT_TRUE(step == 2 || (!saved && step == 1)) << "call " << at << " found step " << step;
-    EXPECT_EQ(names_in(disk, "/run/checkpoints").size(), GetParam().links ? 2u : 1u) << "call " << at;
-    // The restart cleaned up; now the power fails too.
-    for (int i = 0; i < 50; ++i) {
-      SimulatedDisk after = disk.after_power_loss(random);
-      const std::int64_t later = step_found(after);
-      ASSERT_TRUE(later == 2 || (!saved && later == 1)) << "call " << at << " found step " << later;
-    }
-    if (!ops.reached()) break;
-  }
-}
-
-TEST_P(CheckpointCrash, PowerLossAtAnyCallLeavesOldOrNew) {
-  constexpr int kLossesPerCall = 100;
-  std::mt19937 random(20);
-  int losses = 0;
-  for (int at = 0;; ++at) {
-    SimulatedDisk disk = before();
-    FaultyFileOps ops(disk, Fault::fail_for_good, at);
-    bool saved = true;
-    try {
-      act(ops);
-    } catch (const Error&) {
-      saved = false;
-    }
-    for (int i = 0; i < kLossesPerCall; ++i, ++losses) {
-      SimulatedDisk after = disk.after_power_loss(random);
-      const std::int64_t step = step_found(after);
-      ASSERT_TRUE(step == 2 || (!saved && step == 1)) << "call " << at << " found step " << step;
-    }
-    if (!ops.reached()) break;
-  }
-  EXPECT_GE(losses, 1500);
-}
-
-TEST(CheckpointCrashOfTheFirst, LeavesItOrNothing) {
-  std::mt19937 random(21);
-  for (int at = 0;; ++at) {
-    SimulatedDisk disk = disk_with_run();
-    FaultyFileOps ops(disk, Fault::fail_for_good, at);
-    bool saved = true;
-    try {
-      save(ops, "last", 2);
-    } catch (const Error&) {
-      saved = false;
-    }
-    for (int i = 0; i < 50; ++i) {
-      SimulatedDisk after = disk.after_power_loss(random);
-      const std::int64_t step = step_after_restart(after);
-      ASSERT_TRUE(step == 2 || (!saved && step == 0)) << "call " << at << " found step " << step;
-    }
     if (!ops.reached()) break;
   }
 }
