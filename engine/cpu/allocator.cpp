@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <new>
 #include <string>
 
 #include "engine/error.h"
@@ -137,8 +138,13 @@ void Allocator::insert_free(char* begin, size_t bytes) {
       free_by_address_.erase(previous);
     }
   }
-  free_by_address_[begin] = bytes;
-  free_by_size_.insert({bytes, begin});
+  const auto added = free_by_address_.emplace(begin, bytes).first;
+  try {
+    free_by_size_.insert({bytes, begin});
+  } catch (...) {
+    free_by_address_.erase(added);
+    throw;
+  }
 }
 
 void Allocator::release(void* data, size_t bytes) noexcept {
@@ -150,7 +156,11 @@ void Allocator::release(void* data, size_t bytes) noexcept {
     std::free(data);
     stats_.reserved -= size;
   } else {
-    insert_free(static_cast<char*>(data), size);
+    try {
+      insert_free(static_cast<char*>(data), size);
+    } catch (const std::bad_alloc&) {
+      // The system has no memory left for the list of free blocks: this one is not used again.
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 #include "engine/cuda/allocator.h"
 
 #include <algorithm>
+#include <new>
 
 #include "engine/error.h"
 
@@ -103,7 +104,11 @@ void Allocator::release(void* data) noexcept {
     return;
   }
   block->second.free = true;
-  insert_free(begin);
+  try {
+    insert_free(begin);
+  } catch (const std::bad_alloc&) {
+    // The host has no memory left for the list of free blocks: this one is used again once a neighbour is released.
+  }
 }
 
 // Neighbours of the same pool merge, but never across segments.
