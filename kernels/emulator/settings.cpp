@@ -27,6 +27,8 @@ Settings from_environment() {
     result.workers = std::atoi(workers.data());
   if (const std::string_view memory = environment("ENGINE_EMULATOR_MEMORY"); !memory.empty())
     result.memory = std::strtoull(memory.data(), nullptr, 0);
+  if (const std::string_view lose = environment("ENGINE_EMULATOR_LOSE_AFTER"); !lose.empty())
+    result.lose_after = std::atoll(lose.data());
   result.halt = environment("ENGINE_EMULATOR_HALT") == "1";
   return result;
 }

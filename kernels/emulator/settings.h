@@ -21,6 +21,7 @@ struct Settings {
   bool halt = false;                // ENGINE_EMULATOR_HALT=1: a finding ends the process, for a debugger
   bool quiet = false;               // findings are kept, not printed
   size_t memory = size_t{8} << 30;  // ENGINE_EMULATOR_MEMORY: bytes of device memory
+  int64_t lose_after = -1;  // ENGINE_EMULATOR_LOSE_AFTER: kernels and copies until the device is lost, -1: never
 };
 
 // Not to be changed while a kernel runs. The race build always runs with one worker.

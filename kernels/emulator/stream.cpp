@@ -1,10 +1,13 @@
 #include "kernels/emulator/stream.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <utility>
 #include <vector>
+
+#include "kernels/emulator/settings.h"
 
 namespace engine::kernels::emulator {
 namespace {
@@ -25,6 +28,15 @@ thread_local Status last_error;
 thread_local int captures_of_this_thread = 0;
 // Whose capture refuse_in_capture() fails: the thread's latest.
 thread_local std::weak_ptr<Recording> latest_recording;
+
+// Kernels and copies so far, of all threads.
+std::atomic<int64_t> amount_of_work = 0;
+
+// As with a real device, the first such error is the last word: nothing works in this process any more.
+Status lost_after(int64_t amount) {
+  if (settings().lose_after < 0 || amount <= settings().lose_after) return {};
+  return {Problem::other, 719, "unspecified launch failure (ENGINE_EMULATOR_LOSE_AFTER)"};
+}
 
 constexpr Status kUnsupportedInCapture{Problem::unsupported, 900, "not permitted while a stream is being captured"};
 constexpr Status kInvalidCapture{Problem::other, 901, "the capture failed earlier"};
@@ -84,7 +96,8 @@ Status enqueue(Stream stream, Work work, int kernels) {
     stream->last_work = stream->recording->work.size();
     return {};
   }
-  const Status status = work();
+  Status status = lost_after(++amount_of_work);
+  if (status.ok()) status = work();
   set_last_error(status);
   return status;
 }
@@ -100,7 +113,8 @@ Status stream_destroy(Stream stream) {
 }
 
 Status stream_synchronize(Stream) {
-  return refuse_in_capture();
+  if (const Status status = refuse_in_capture(); !status.ok()) return status;
+  return lost_after(amount_of_work);
 }
 
 Status stream_wait(Stream stream, Event event) {
