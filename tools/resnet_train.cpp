@@ -2,6 +2,7 @@
 // flags, data, model and run folder together, cheap checks first.
 #include <algorithm>
 #include <cctype>
+#include <cstdio>
 #include <ctime>
 #include <filesystem>
 #include <functional>
@@ -9,6 +10,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "engine/data/open_dataset.h"
@@ -36,6 +38,7 @@
 #include "models/summary.h"
 #include "tools/experiment.h"
 #include "tools/replay.h"
+#include "tools/selftest.h"
 #include "tools/test_io.h"
 #include "tools/train_flags.h"
 
@@ -125,6 +128,14 @@ class RunFolder {
   std::unique_ptr<RunLock> lock_;
 };
 
+// `limit` samples of `dataset`, evenly spread over it.
+DatasetPtr limited(const DatasetPtr& dataset, std::optional<int64_t> limit) {
+  if (!dataset || !limit || *limit >= dataset->size()) return dataset;
+  std::vector<int64_t> indices(static_cast<size_t>(*limit));
+  for (size_t i = 0; i < indices.size(); ++i) indices[i] = static_cast<int64_t>(i) * dataset->size() / *limit;
+  return subset(dataset, std::move(indices));
+}
+
 DatasetPair open_data(const TrainConfig& config, bool needs_val = true) {
   const bool shapes = config.data_path.empty();
   DatasetPair data = open_dataset({.path = shapes ? "shapes" : config.data_path,
@@ -145,6 +156,12 @@ DatasetPair open_data(const TrainConfig& config, bool needs_val = true) {
   expect("cifar100", "CIFAR-100 ");
   expect("packed", "packed file ");
   expect("tar", "tar ");
+  if (config.limit_train || config.limit_val) {
+    data.train = limited(data.train, config.limit_train);
+    data.val = limited(data.val, config.limit_val);
+    data.summary += "; of these " + with_thousands(data.train->size()) +
+                    (data.val ? " and " + with_thousands(data.val->size()) : "");
+  }
   return data;
 }
 
@@ -153,11 +170,17 @@ void load_initial_weights(const TrainConfig& config, ResNet& net) {
   const SafetensorsFile file = SafetensorsFile::open(find_weights(config.weights));
   const TensorView* head = file.find("fc.weight");
   const bool same_head = !head || head->shape.empty() || head->shape[0] == net.num_classes();
-  if (same_head || config.test_only) {
+  if (!config.partial && (same_head || config.test_only)) {
     load_weights(file, net);
     return;
   }
   const LoadReport report = load_weights(file, net, {.partial = true});
+  if (config.partial) {
+    const std::string left_out = describe(report);
+    log_info("weights  " + std::to_string(report.loaded) + " tensors of " + printable(file.origin()) + " fit" +
+             (left_out.empty() ? "" : "; the others begin anew: " + left_out));
+    return;
+  }
   for (const auto* names : {&report.missing, &report.unexpected, &report.misshapen}) {
     for (const std::string& name : *names) {
       if (!name.starts_with("fc.")) {
@@ -170,11 +193,18 @@ void load_initial_weights(const TrainConfig& config, ResNet& net) {
            " classes; a new one with " + std::to_string(net.num_classes()) + " takes its place");
 }
 
-void warn_if_disk_is_small(const fs::path& run_dir, ResNet& net, const TrainConfig& config) {
+// Before any work is done: throws if --min-free cannot be kept, warns if the checkpoints will not find room.
+void check_disk(const fs::path& run_dir, ResNet& net, const TrainConfig& config) {
   std::error_code error;
   const fs::space_info space = fs::space(run_dir, error);
-  const uint64_t needed = 3 * estimate_checkpoint_bytes(net, config);  // last, best, and the one being written
-  if (!error && space.available < needed) {
+  if (error) return;
+  const uint64_t one = estimate_checkpoint_bytes(net, config);
+  const auto kept = static_cast<uint64_t>(config.min_free);
+  check(kept == 0 || space.available >= one + kept, "--min-free: ", human_bytes(space.available), " are free for ",
+        printable(run_dir.string()), ", a checkpoint takes ", human_bytes(one), " and ", human_bytes(kept),
+        " have to stay free; free some space or choose another --output-dir");
+  const uint64_t needed = 3 * one;  // last, best, and the one being written
+  if (space.available < needed + kept) {
     log_warning("only " + human_bytes(space.available) + " are free for " + printable(run_dir.string()) +
                 ", checkpoints need up to " + human_bytes(needed));
   }
@@ -263,7 +293,7 @@ Prepared prepare(const TrainCommand& command, TrainConfig first, Communicator* r
   if (!config.recipe.empty()) recipe = find_recipe(config.recipe);
   if (!config.compare_to.empty()) find_reference(config.compare_to);
   const std::optional<fs::path> run_dir = named_run_dir(config);
-  if (run_dir && !config.test_only && writes) {
+  if (run_dir && !config.test_only && config.selftest.empty() && writes) {
     result.folder.emplace(*run_dir);
     if (config.overwrite) result.folder->clear();
     const bool continues =
@@ -399,6 +429,14 @@ int train_or_test(const TrainCommand& command, const TrainConfig& first, Communi
           " has no checkpoint to test");
     return test_network(run->setup);
   }
+  if (!run->setup.config.selftest.empty()) {
+    check(ranks == nullptr, "--selftest starts processes of its own; start it alone, without mpirun");
+    const fs::path beside = named_run_dir(run->setup.config).value_or(fs::path("runs") / "run");
+    const int64_t pictures = global_batch(run->setup.config);
+    const TrainConfig config = run->setup.config;
+    run.reset();  // the memory is for the processes
+    return selftest_resume(config, pictures, temporary_sibling(beside, "selftest"));
+  }
   if (run->setup.config.budget && !run->setup.resume.checkpoint) {
     check(ranks == nullptr, "--budget measures one process, and there are several ranks; give --epochs");
     run = fit_to_budget(std::move(run), command, first);
@@ -412,7 +450,7 @@ int train_or_test(const TrainCommand& command, const TrainConfig& first, Communi
     if (!folder) folder.emplace(automatic_run_dir(setup.model.name, setup.facts.name));
     setup.run_dir = folder->path();
     if (!setup.resume.checkpoint) folder->clear();
-    warn_if_disk_is_small(setup.run_dir, *run->net, setup.config);
+    check_disk(setup.run_dir, *run->net, setup.config);
   }
   log_info(std::string("resnet-train ") + version());
   if (!run->choice.gpu_absence.empty())
@@ -513,10 +551,10 @@ int run(int argc, char** argv) {
   return asks_for_replay(command) ? replay(command) : train_or_test(command);
 }
 
-int report_error(int code, const std::string& message) {
+int report_error(int code, const char* message) {
   set_status_line("");
-  std::cerr << "resnet-train: " << message << std::endl;
-  if (code == static_cast<int>(ErrorKind::usage)) std::cerr << "resnet-train --help lists all flags" << std::endl;
+  std::fprintf(stderr, "resnet-train: %s\n", message);
+  if (code == static_cast<int>(ErrorKind::usage)) std::fputs("resnet-train --help lists all flags\n", stderr);
   return code;
 }
 
@@ -530,8 +568,14 @@ int main(int argc, char** argv) {
   } catch (const engine::Error& error) {
     return engine::tools::report_error(static_cast<int>(error.kind()), error.what());
   } catch (const std::bad_alloc&) {
-    return engine::tools::report_error(static_cast<int>(ErrorKind::memory),
-                                       "out of memory; use a smaller --batch-size, or --grad-accum-steps with it");
+    std::fputs("resnet-train: out of memory; use a smaller --batch-size, or --grad-accum-steps with it\n", stderr);
+    return static_cast<int>(ErrorKind::memory);
+  } catch (const std::system_error& error) {
+    if (error.code() != std::errc::resource_unavailable_try_again)
+      return engine::tools::report_error(static_cast<int>(ErrorKind::internal), error.what());
+    return engine::tools::report_error(
+        static_cast<int>(ErrorKind::memory),
+        "a thread cannot be started; use fewer --workers, or raise the limit on processes (ulimit -u)");
   } catch (const std::exception& error) {
     return engine::tools::report_error(static_cast<int>(ErrorKind::internal), error.what());
   }

@@ -130,8 +130,14 @@ Loader::Loader(DatasetPtr dataset, SampleTransform transform, const LoaderOption
   if (options.workers == 0) return;
   core_->slots.resize(static_cast<size_t>(std::min(options.prefetch_batches, batches_per_epoch())));
   for (Core::Slot& slot : core_->slots) core_->reserve(slot.batch);
-  for (Core::Worker& worker : core_->crew) {
-    workers_.emplace_back([core = core_, &worker] { core->work(worker); });
+  try {
+    for (Core::Worker& worker : core_->crew) {
+      workers_.emplace_back([core = core_, &worker] { core->work(worker); });
+    }
+  } catch (...) {  // a thread that cannot be started; the others wait for work
+    core_->stop();
+    for (std::thread& worker : workers_) worker.join();
+    throw;
   }
 }
 

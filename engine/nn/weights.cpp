@@ -90,7 +90,8 @@ std::string joined(const std::vector<std::string>& parts) {
   return out.str();
 }
 
-// What differs between file and module, one clause for each kind of difference.
+}  // namespace
+
 std::string describe(const LoadReport& report) {
   std::vector<std::string> clauses;
   const auto add = [&](const char* what, const std::vector<std::string>& names) {
@@ -103,8 +104,6 @@ std::string describe(const LoadReport& report) {
   for (const std::string& clause : clauses) text += (text.empty() ? "" : "; ") + clause;
   return text;
 }
-
-}  // namespace
 
 LoadReport load_weights(const SafetensorsFile& file, Module& module, LoadOptions options) {
   std::vector<NamedTensor> state = module.state();

@@ -26,6 +26,9 @@ struct LoadReport {
   std::vector<std::string> misshapen;   // in both with different shapes: "fc.weight [10,512], expected [1000,512]"
 };
 
+// What was left out, one clause for each kind of difference with its first names; "" for nothing.
+std::string describe(const LoadReport& report);
+
 // Overwrites the parameters and buffers of `module`. f32 is taken bit by bit, bf16 and f16 are widened to f32,
 // num_batches_tracked is an i64 without axes. Throws Error(checkpoint), before anything is overwritten, with the file
 // and every kind of difference in one sentence; a partial load of a file in which nothing fits throws, too.

@@ -1,11 +1,11 @@
 #include "engine/train/checkpointer.h"
 
-#include <cstring>
-#include <span>
-
 #include "engine/error.h"
 #include "engine/io/checkpoint.h"
+#include "engine/io/file.h"
+#include "engine/io/finite.h"
 #include "engine/nn/weights.h"
+#include "engine/text.h"
 #include "engine/train/log.h"
 
 namespace engine {
@@ -13,23 +13,25 @@ namespace {
 
 constexpr int kMaxFailures = 3;
 
-bool is_finite(std::span<const std::byte> data) {
-  // Of the bits, so that it is one pass of integer arithmetic whatever the compiler knows about NaN.
-  constexpr uint32_t kExponent = 0x7f800000u;
-  bool finite = true;
-  for (size_t at = 0; at + sizeof(uint32_t) <= data.size(); at += sizeof(uint32_t)) {
-    uint32_t bits;
-    std::memcpy(&bits, data.data() + at, sizeof bits);
-    finite &= (bits & kExponent) != kExponent;
+void check_saved(const CheckpointContents& contents) {
+  for (const auto* views : {&contents.model, &contents.trainer, &contents.average}) {
+    if (const auto name = first_not_finite(*views)) {
+      fail(ErrorKind::diverged, "checkpoint: ", *name, " is not finite after step ", contents.step,
+           "; nothing was saved, go on from the last checkpoint with a lower --lr");
+    }
   }
-  return finite;
 }
 
-void check_saved(const std::vector<TensorView>& views, int64_t step) {
-  for (const TensorView& view : views)
-    if (view.dtype == SafetensorsDType::f32 && !is_finite(view.data))
-      fail(ErrorKind::diverged, "checkpoint: ", view.name, " is not finite after step ", step,
-           "; nothing was saved, go on from the last checkpoint with a lower --lr");
+// A disk that has to keep some room for others is full earlier.
+void check_free(const std::filesystem::path& run_dir, const CheckpointContents& contents, uint64_t min_free) {
+  if (min_free == 0) return;
+  const int64_t free = FileOps::real().free_bytes(run_dir);
+  const uint64_t needed = checkpoint_bytes(contents);
+  if (free >= 0 && static_cast<uint64_t>(free) < needed + min_free) {
+    fail(ErrorKind::checkpoint, "checkpoint last of step ", contents.step, " (", human_bytes(needed),
+         ") was not saved: only ", human_bytes(static_cast<uint64_t>(free)), " are free, --min-free keeps ",
+         human_bytes(min_free));
+  }
 }
 
 }  // namespace
@@ -54,21 +56,21 @@ bool Checkpointer::attempt(const Write& write, bool required) {
 bool Checkpointer::save(Module& module, const Optimizer& optimizer, const SavedState& saved, bool required,
                         Module* average) {
   const HostState model(module.state()), trainer(optimizer.state());
-  for (const HostState* state : {&model, &trainer}) check_saved(state->views(), saved.state.step);
   std::optional<HostState> averaged;
   if (average != nullptr) averaged.emplace(average->state());
-  if (averaged) check_saved(averaged->views(), saved.state.step);
   const CheckpointContents contents{.step = saved.state.step,
                                     .model = model.views(),
                                     .trainer = trainer.views(),
                                     .average = averaged ? averaged->views() : std::vector<TensorView>{},
                                     .state_json = saved_state_json(saved)};
+  check_saved(contents);
   return attempt(
       [&] {
+        check_free(run_dir_, contents, options_.min_free);
         write_checkpoint(run_dir_, "last", contents);
-        if (keep_older_ == 0) return;
+        if (options_.keep_older == 0) return;
         copy_checkpoint(run_dir_, "last", step_checkpoint_name(saved.state.step));
-        prune_step_checkpoints(run_dir_ / "checkpoints", static_cast<size_t>(keep_older_));
+        prune_step_checkpoints(run_dir_ / "checkpoints", static_cast<size_t>(options_.keep_older));
       },
       required);
 }
@@ -80,10 +82,10 @@ void Checkpointer::mark_best() {
 void check_finite(const std::vector<NamedTensor>& state, const std::string& origin, bool allowed) {
   if (allowed) return;
   const HostState host(state);
-  for (const TensorView& view : host.views())
-    if (view.dtype == SafetensorsDType::f32 && !is_finite(view.data))
-      fail(ErrorKind::diverged, origin, ": ", view.name,
-           " is not finite, so nothing can be learnt from it; take another checkpoint, or --allow-nonfinite");
+  if (const auto name = first_not_finite(host.views())) {
+    fail(ErrorKind::diverged, origin, ": ", *name,
+         " is not finite, so nothing can be learnt from it; take another checkpoint, or --allow-nonfinite");
+  }
 }
 
 uint64_t estimate_checkpoint_bytes(Module& module, const TrainConfig& config) {

@@ -12,11 +12,15 @@
 
 namespace engine {
 
+struct CheckpointerOptions {
+  int64_t keep_older = 0;  // step-* checkpoints beside `last`
+  uint64_t min_free = 0;   // bytes of the disk that a checkpoint must leave free
+};
+
 class Checkpointer {
  public:
-  // A `keep_older` above 0 keeps that many step-* checkpoints beside `last`.
-  Checkpointer(std::filesystem::path run_dir, int64_t keep_older)
-      : run_dir_(std::move(run_dir)), keep_older_(keep_older) {}
+  Checkpointer(std::filesystem::path run_dir, const CheckpointerOptions& options)
+      : run_dir_(std::move(run_dir)), options_(options) {}
 
   // Writes `last`. Throws Error(diverged), and writes nothing, if a tensor is not finite. A disk that fails is warned
   // of, and the training goes on; throws Error(checkpoint) at the third failure in a row, or at once if `required`.
@@ -32,7 +36,7 @@ class Checkpointer {
   bool attempt(const Write& write, bool required);
 
   std::filesystem::path run_dir_;
-  int64_t keep_older_;
+  CheckpointerOptions options_;
   int failures_ = 0;
 };
 

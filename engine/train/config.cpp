@@ -40,6 +40,7 @@ const std::vector<Setting> kSettings = {
      "last batch norm of each block starts at 0"},
     {"weights", "--weights", &C::weights, kModel, "PATH",
      "start from a safetensors file or checkpoint; another --num-classes gets a new head"},
+    {"partial", "--partial", &C::partial, kModel, "", "take of --weights what fits, leave the rest as it begins"},
 
     {"data_path", "--data-path,--data-dir", &C::data_path, kData, "PATH",
      "train/ and val/ with a folder a class, CIFAR, a packed file, tars; without it shapes, built in"},
@@ -69,6 +70,9 @@ const std::vector<Setting> kSettings = {
      "keep a small training set in the memory of the device", "auto,on,off", 0, 0, kSession},
     {"bad_images", "--bad-images", &C::bad_images, kData, "WHAT", "what happens to unreadable pictures", "fail,skip"},
     {"max_bad", "--max-bad", &C::max_bad, kData, "N", "most that skip allows (0.1%, at least 10)", "", 0, 1e9},
+    {"limit_train", "--limit-train", &C::limit_train, kData, "N", "train on N pictures only, spread evenly", "", 1,
+     1e9},
+    {"limit_val", "--limit-val", &C::limit_val, kData, "N", "evaluate on N pictures only, spread evenly", "", 1, 1e9},
     {"shapes_train", "--shapes-train", &C::shapes_train, kData, "N", "pictures of the built-in set", "", 10, 1e8},
     {"shapes_val", "--shapes-val", &C::shapes_val, kData, "N", "its validation pictures", "", 10, 1e8},
 
@@ -184,6 +188,8 @@ const std::vector<Setting> kSettings = {
      kSession},
     {"resume", "--resume", &C::resume, kOutput, "[auto|DIR]",
      "go on: the newest checkpoint of --output-dir, or that of DIR", "", 0, 0, kSession},
+    {"strict_resume", "--strict-resume", &C::strict_resume, kOutput, "",
+     "refuse to go on if a setting, thread count, device or version would change the bits", "", 0, 0, kSession},
     {"overwrite", "--overwrite", &C::overwrite, kOutput, "", "replace the run that is in --output-dir", "", 0, 0,
      kSession},
     {"test_only", "-e,--test-only,--evaluate", &C::test_only, kOutput, "",
@@ -192,6 +198,8 @@ const std::vector<Setting> kSettings = {
      "compute again what a diverged run saved, and show the largest values of each layer", "", 0, 0, kSession},
     {"allow_nonfinite", "--allow-nonfinite", &C::allow_nonfinite, kOutput, "", "load weights that are not finite", "",
      0, 0, kSession},
+    {"selftest", "--selftest", &C::selftest, kOutput, "WHAT",
+     "resume: a few steps of this configuration, interrupted and not, compared bit by bit", "resume", 0, 0, kSession},
     {"print_freq", "-p,--print-freq,--log-interval", &C::print_freq, kOutput, "N", "steps between two lines (10)", "",
      1, 1e9},
     {"log_format", "--log-format", &C::log_format, kOutput, "KIND", "on stderr, or as objects on stdout", "text,jsonl",
@@ -203,6 +211,7 @@ const std::vector<Setting> kSettings = {
      "and every X minutes; 0: never", "", 0, 1e6},
     {"checkpoint_hist", "--checkpoint-hist", &C::checkpoint_hist, kOutput, "N", "older checkpoints to keep", "", 0,
      1e6},
+    {"min_free", "--min-free", &C::min_free, kOutput, "N", "bytes of the disk to leave free", "", 0, 1e18, kSession},
 };
 
 std::vector<std::string> split(std::string_view text, char separator) {
@@ -332,6 +341,10 @@ void check_config(const TrainConfig& config) {
         "--val-path goes with --data-path and without --val-split");
   check(!(config.test_only && config.weights.empty() && config.resume.empty()),
         "--test-only needs something to test: add --weights PATH, or --resume with a run or checkpoint");
+  check(!config.partial || !config.weights.empty(), "--partial is about --weights; add --weights PATH");
+  check(!config.strict_resume || !config.resume.empty(), "--strict-resume is about --resume; add --resume auto");
+  check(config.selftest.empty() || (config.resume.empty() && !config.overwrite && !config.test_only),
+        "--selftest makes runs of its own; leave --resume, --overwrite and --test-only out");
   check(!(config.overwrite && !config.resume.empty()),
         "--overwrite replaces a run and --resume continues it; give one");
   check(config.lr_milestones.empty() || !config.lr_scheduler || *config.lr_scheduler == "multistep",

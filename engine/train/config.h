@@ -22,7 +22,8 @@ struct TrainConfig {
   std::optional<std::string> model;
   std::optional<int64_t> num_classes;  // the data set's
   bool zero_init_residual = false;
-  std::string weights;  // a safetensors file or a checkpoint to start from
+  std::string weights;           // a safetensors file or a checkpoint to start from
+  bool partial = false;          // take of it what fits
 
   // Data
   std::string data_path;         // empty: the built-in shapes
@@ -51,6 +52,7 @@ struct TrainConfig {
   std::string data_on_device = "auto";  // auto, on, off
   std::string bad_images = "fail";      // fail, skip
   std::optional<int64_t> max_bad;
+  std::optional<int64_t> limit_train, limit_val;  // pictures, spread evenly over the data set
   int64_t shapes_train = 20000, shapes_val = 2000;
 
   // Optimisation. Rates and times as in torchvision's references: epochs, not steps.
@@ -105,16 +107,19 @@ struct TrainConfig {
   std::string output_dir;  // empty: runs/<name>
   std::string name;        // empty: <model>-<data>-<time>
   std::string resume;      // empty: a new run; auto, or the folder of a run or checkpoint
+  bool strict_resume = false;
   bool overwrite = false;
   bool test_only = false;
   std::string replay;  // the batch that a diverged run saved
   bool allow_nonfinite = false;
+  std::string selftest;  // resume; empty: none
   std::optional<int64_t> print_freq;
   std::string log_format = "text";  // text, jsonl
   std::string color = "auto";       // auto, always, never
   std::optional<int64_t> checkpoint_steps;
   double checkpoint_minutes = 10;
   int64_t checkpoint_hist = 0;
+  int64_t min_free = 0;  // bytes
 };
 
 using SettingMember =

@@ -119,4 +119,18 @@ Evaluation evaluate(const TrainableModel& model, Loader& loader, const EvaluateO
   return result;
 }
 
+ValidationResult to_result(const Evaluation& evaluation, const RunState& state, int64_t epoch) {
+  ValidationResult result{.step = state.step,
+                          .epoch = epoch,
+                          .loss = evaluation.sums.mean_loss(),
+                          .acc1 = evaluation.sums.acc1(),
+                          .acc5 = evaluation.sums.acc5(),
+                          .count = evaluation.sums.count};
+  if (state.epoch_sums.count > 0) {
+    result.train_loss = state.epoch_sums.mean_loss();
+    result.train_acc1 = state.epoch_sums.acc1();
+  }
+  return result;
+}
+
 }  // namespace engine

@@ -6,6 +6,7 @@
 #include "engine/data/loader.h"
 #include "engine/nn/module.h"
 #include "engine/train/metrics.h"
+#include "engine/train/run_state.h"
 #include "engine/train/trainable.h"
 
 namespace engine {
@@ -39,5 +40,8 @@ struct Evaluation {
 // puts the mode back. The result does not depend on batches or ranks but for how logits are rounded. Throws Error(data)
 // if not one picture could be read.
 Evaluation evaluate(const TrainableModel& model, Loader& loader, const EvaluateOptions& options);
+
+// As a result of the run that stands at `state`, with the means over the epoch in progress, after `epoch` epochs.
+ValidationResult to_result(const Evaluation& evaluation, const RunState& state, int64_t epoch);
 
 }  // namespace engine

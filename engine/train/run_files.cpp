@@ -22,11 +22,16 @@ std::string dump(const Json& json) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-Json earlier_starts(const std::filesystem::path& path) {
+// Null if it does not exist; a file that is damaged is discarded.
+Json read_json(const std::filesystem::path& path) {
   std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored)) return Json::array();
+  if (!std::filesystem::exists(path, ignored)) return nullptr;
   const std::string text = read_text_file(path, {.kind = ErrorKind::usage, .max_bytes = kMaxRunJsonBytes});
-  const Json old = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  return Json::parse(text, nullptr, /*allow_exceptions=*/false);
+}
+
+Json earlier_starts(const std::filesystem::path& path) {
+  const Json old = read_json(path);
   if (!old.is_object() || !old.contains("starts") || !old["starts"].is_array()) return Json::array();
   return old["starts"];
 }
@@ -128,6 +133,25 @@ void write_summary_json(const std::filesystem::path& run_dir, const RunSummary& 
   } catch (const Error& error) {
     log_warning(error.what());
   }
+}
+
+std::string schedule_json(const TrainConfig& config, const Schedule& schedule) {
+  const Json json = {{"name", *config.lr_scheduler},
+                     {"lr", schedule.lr},
+                     {"min_lr", schedule.min_lr},
+                     {"total_steps", schedule.total_steps},
+                     {"warmup_steps", schedule.warmup_steps},
+                     {"step_size", schedule.step_size},
+                     {"milestones", schedule.milestones},
+                     {"gamma", schedule.gamma}};
+  return json.dump();
+}
+
+bool is_concluded(const std::filesystem::path& run_dir, const RunState& state) {
+  const Json summary = read_json(run_dir / "summary.json");
+  if (!summary.is_object()) return false;
+  const auto is = [&](const char* key, int64_t value) { return summary.contains(key) && summary.at(key) == value; };
+  return is("exit", 0) && is("steps", state.step) && is("epochs", state.epoch);
 }
 
 }  // namespace engine

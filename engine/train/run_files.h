@@ -25,6 +25,9 @@ struct RunDescription {
 // the run, those of an older run.json kept if the run is resumed. Throws Error(usage) if it cannot be written.
 void write_run_json(const std::filesystem::path& run_dir, const RunDescription& run, bool resumed);
 
+// The inputs of the schedule as a JSON object, for people.
+std::string schedule_json(const TrainConfig& config, const Schedule& schedule);
+
 struct RunSummary {
   std::string model, data;
   RunState state;
@@ -42,6 +45,10 @@ std::string summary_json(const RunSummary& summary);
 
 // Writes <run_dir>/summary.json; a disk that fails is warned of.
 void write_summary_json(const std::filesystem::path& run_dir, const RunSummary& summary);
+
+// Whether summary.json tells of this very state with exit code 0: whoever wrote it has nothing left to do. False for a
+// run that was killed between its last checkpoint and its summary.
+bool is_concluded(const std::filesystem::path& run_dir, const RunState& state);
 
 std::string host_name();
 

@@ -31,8 +31,10 @@ struct IntervalTimes {
 // "  ema 94.32", or nothing if there is no average.
 std::string average_text(const ValidationResult& result);
 
-// The lines of metrics.jsonl depend on steps alone, never on the clock, so that those of a run that was stopped and
-// resumed are those of a run that was not; only ts, img_per_s, data_wait, bound, time and seconds tell of time.
+// What tells of time in a line of metrics.jsonl. All else depends on steps alone, never on the clock, so that the lines
+// of a run that was stopped and resumed are those of a run that was not.
+inline constexpr const char* kTimeKeys[] = {"ts", "img_per_s", "data_wait", "bound", "time", "seconds"};
+
 class RunLog {
  public:
   explicit RunLog(const RunLogOptions& options);
@@ -46,6 +48,9 @@ class RunLog {
   // {"event":"val",...}. A line of this step that is there already, from a process that was killed after writing it, is
   // not written again.
   void validation(const ValidationResult& result, const Progress& progress, double seconds, bool is_best);
+
+  // Makes what metrics.jsonl holds durable; to be called before the checkpoint that it belongs to is written.
+  void sync() { metrics_.sync(); }
 
  private:
   void append(const std::string& json);

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <nlohmann/json.hpp>
 #include <thread>
 #include <utility>
 
@@ -49,18 +48,6 @@ int64_t rank_of(const TrainSetup& setup) {
 
 constexpr int64_t kMaxMistakes = 24;
 constexpr std::chrono::minutes kReportInterval{1};  // a long run can be looked at while it goes on
-
-std::string schedule_json(const TrainConfig& config, const Schedule& schedule) {
-  const nlohmann::ordered_json json = {{"name", *config.lr_scheduler},
-                                       {"lr", schedule.lr},
-                                       {"min_lr", schedule.min_lr},
-                                       {"total_steps", schedule.total_steps},
-                                       {"warmup_steps", schedule.warmup_steps},
-                                       {"step_size", schedule.step_size},
-                                       {"milestones", schedule.milestones},
-                                       {"gamma", schedule.gamma}};
-  return json.dump();
-}
 
 // A hint waits until steps are as they will be.
 constexpr int64_t kUnsettledSteps = 10, kHintStep = 50;
@@ -114,6 +101,7 @@ class Trainer {
 
   bool resumed() const { return setup_.resume.checkpoint.has_value(); }
   bool max_steps_reached() const { return setup_.config.max_steps && state_.step >= *setup_.config.max_steps; }
+  bool concluded() const;
   bool writes() const { return setup_.ranks == nullptr || setup_.ranks->is_first(); }
   void average_weights();
   Evaluation evaluate_now(const TrainableModel& model);
@@ -174,7 +162,8 @@ Trainer::Trainer(const TrainSetup& setup)
                   val_loader_options(setup.config, setup.data.val->size(), rank_of(setup))),
       identity_(run_identity(setup.config, setup.data)),
       environment_{.device = device_description(setup.device), .version = version(), .threads = *setup.config.threads},
-      checkpointer_(setup.run_dir, setup.config.checkpoint_hist) {
+      checkpointer_(setup.run_dir, {.keep_older = setup.config.checkpoint_hist,
+                                    .min_free = static_cast<uint64_t>(setup.config.min_free)}) {
   if (setup.average) begin_average();
 }
 
@@ -188,11 +177,19 @@ void Trainer::restore() {
   const SavedState& saved = *setup_.resume.saved;
   const std::string origin = setup_.resume.checkpoint->directory.string();
   check_identity(saved.identity, identity_, origin);
-  for (const std::string& change : describe_changes(saved, setup_.config, environment_)) {
+  const std::vector<std::string> changes = describe_changes(saved, setup_.config, environment_);
+  if (setup_.config.strict_resume && !changes.empty()) {
+    fail(ErrorKind::checkpoint, "--strict-resume: ", printable(origin),
+         " would go on with other bits: ", fmt::format("{}", fmt::join(changes, "; ")),
+         "; restore these, or leave --strict-resume out");
+  }
+  for (const std::string& change : changes) {
     log_warning("resumed with another setting, so the result differs from that of the unbroken run: " + change);
   }
   load_weights(setup_.resume.checkpoint->model, *setup_.model.module);
-  optimizer_->load_state(read_state(setup_.resume.checkpoint->trainer));
+  const std::vector<NamedTensor> kept = read_state(setup_.resume.checkpoint->trainer);
+  check_finite(kept, origin, setup_.config.allow_nonfinite);
+  optimizer_->load_state(kept);
   backend(setup_.device).import_plans(saved.environment.plans);
   check_finite(setup_.model.module->state(), origin, setup_.config.allow_nonfinite);
   state_ = saved.state;
@@ -250,6 +247,7 @@ SavedState Trainer::saved_state() {
 bool Trainer::save(bool required) {
   last_save_ = Clock::now();
   if (!writes()) return true;
+  log_->sync();
   return checkpointer_.save(*setup_.model.module, *optimizer_, saved_state(), required,
                             average_ ? &average_->average() : nullptr);
 }
@@ -401,20 +399,6 @@ bool Trainer::evaluate_average(ValidationResult& result) {
   return true;
 }
 
-ValidationResult to_result(const Evaluation& evaluation, const RunState& state, int64_t epoch) {
-  ValidationResult result{.step = state.step,
-                          .epoch = epoch,
-                          .loss = evaluation.sums.mean_loss(),
-                          .acc1 = evaluation.sums.acc1(),
-                          .acc5 = evaluation.sums.acc5(),
-                          .count = evaluation.sums.count};
-  if (state.epoch_sums.count > 0) {
-    result.train_loss = state.epoch_sums.mean_loss();
-    result.train_acc1 = state.epoch_sums.acc1();
-  }
-  return result;
-}
-
 // The end of an epoch: validation, the line about it, and the checkpoint that goes with it, in this order, so that what
 // belongs to a step is in the logs before its checkpoint says that the step is done.
 bool Trainer::validate() {
@@ -523,12 +507,19 @@ TrainOutcome Trainer::finish(Stop stop) {
   return outcome;
 }
 
+// Whether the process before came to its end, too, not only to its last checkpoint.
+bool Trainer::concluded() const {
+  const bool here = writes() && is_concluded(setup_.run_dir, state_);
+  return setup_.ranks == nullptr ? here : setup_.ranks->broadcast(here ? "concluded" : "") == "concluded";
+}
+
 TrainOutcome Trainer::run() {
   announce();
   std::optional<SharedStatistics> shared;
   if (links_.statistics) shared.emplace(*links_.statistics);
   if (resumed()) restore();
-  if (state_.epoch >= epochs_ || (max_steps_reached() && resumed())) {
+  const bool done = state_.epoch >= epochs_ || (max_steps_reached() && resumed());
+  if (done && concluded()) {
     log_info(fmt::format("nothing to do: this run is finished after {} epochs and {} steps{}; raise {} to go on",
                          state_.epoch, state_.step,
                          state_.best ? fmt::format(", best val acc1 {:.2f}", state_.best->acc1) : "",
@@ -556,6 +547,9 @@ TrainOutcome Trainer::run() {
       if (const Stop stop = train_epoch(); stop != Stop::none) return finish(stop);
       if (!validate()) return finish(Stop::signal);
     }
+    // Killed between the last checkpoint and the report: only the report is missing.
+    if (last_evaluation_.sums.count == 0) last_evaluation_ = evaluate_now(setup_.model);
+    if (!last_evaluation_.complete) return finish(Stop::signal);
     return finish(Stop::none);
   } catch (const Error& error) {
     set_status_line("");

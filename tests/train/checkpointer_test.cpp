@@ -29,7 +29,7 @@ TEST(Checkpointer, SavesNothingThatIsNotFinite) {
   Linear net(2, 3);
   for (NamedTensor& tensor : net.state()) tensor.tensor.copy_from(Tensor::zeros(tensor.tensor.shape()));
   Sgd sgd(net.parameters(), {});
-  Checkpointer checkpointer(folder.path(), 0);
+  Checkpointer checkpointer(folder.path(), {});
   ASSERT_TRUE(checkpointer.save(net, sgd, saved_after(1)));
   net.weight.mutable_values<float>()[5] = -std::numeric_limits<float>::infinity();
   EXPECT_THAT(error_text([&] { checkpointer.save(net, sgd, saved_after(2)); }, ErrorKind::diverged),

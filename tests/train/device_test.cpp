@@ -9,6 +9,7 @@
 namespace engine::testing {
 namespace {
 
+namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
@@ -221,6 +222,32 @@ TEST(OutOfMemory, EndsWithItsExitCodeAndWhoHasTheMemory) {
   EXPECT_EQ(result.exit_code, static_cast<int>(ErrorKind::memory)) << result.err;
   EXPECT_THAT(result.err, AllOf(HasSubstr("emulated: out of memory: "), HasSubstr(" MiB requested, "),
                                 HasSubstr("use a smaller --batch-size or smaller images")));
+}
+
+// A GPU that falls off the bus, or whose memory fails: nothing that it still says is worth saving.
+TEST(LostDevice, EndsWithItsExitCodeAndSavesNothingMore) {
+  Workspace workspace;
+  const std::vector<std::string> settings =
+      with(kEmulated, {"--epochs", "1", "--checkpoint-steps", "1", "--train-crop-size", "8", "--val-crop-size", "8",
+                       "--val-resize-size", "8", "--batch-size", "4", "--shapes-train", "16", "--shapes-val", "10"});
+  ASSERT_EQ(workspace.run_tiny("whole", settings).exit_code, 0);
+  int64_t saved = 0;
+  for (const char* work : {"0", "1000"}) {  // before the first step, and after some
+    SCOPED_TRACE(work);
+    fs::remove_all(workspace / "run");
+    const CommandResult result =
+        workspace.run(workspace.tiny("run", settings), {.environment = {{"ENGINE_EMULATOR_LOSE_AFTER", work}}});
+    ASSERT_EQ(result.exit_code, static_cast<int>(ErrorKind::device)) << result.err;
+    EXPECT_THAT(result.err, AllOf(HasSubstr("emulator error 719"), HasSubstr("run it again, with --resume auto"),
+                                  HasSubstr("hardware fault")));
+    const NewestCheckpoint newest = newest_valid_checkpoint(workspace / "run" / "checkpoints");
+    EXPECT_THAT(newest.skipped, ::testing::IsEmpty());
+    saved = newest.step;
+  }
+  EXPECT_GE(saved, 1);
+  const CommandResult rest = workspace.run({"--output-dir", "run", "--resume", "auto"});
+  ASSERT_EQ(rest.exit_code, 0) << rest.err;
+  expect_same_result(workspace / "run", workspace / "whole");
 }
 
 TEST(Doctor, TellsOfEveryDevice) {

@@ -12,11 +12,14 @@
 #include <sstream>
 #include <thread>
 
+#include "engine/train/run_log.h"
+
 namespace engine::testing {
 namespace {
 
 namespace fs = std::filesystem;
 
+constexpr uid_t kNobody = 65534;
 constexpr double kLongest = 240;  // seconds; a command that takes longer hangs
 
 double now() {
@@ -53,6 +56,11 @@ Command::Command(const fs::path& folder, const std::vector<std::string>& argumen
     const rlimit limit{static_cast<rlim_t>(options.largest_file), static_cast<rlim_t>(options.largest_file)};
     ::setrlimit(RLIMIT_FSIZE, &limit);
   }
+  for (const auto& [resource, value] : options.limits) {
+    const rlimit limit{static_cast<rlim_t>(value), static_cast<rlim_t>(value)};
+    ::setrlimit(static_cast<__rlimit_resource>(resource), &limit);
+  }
+  if (options.as_nobody && ::setuid(kNobody) != 0) ::_exit(126);
   for (const auto& [name, value] : options.environment) ::setenv(name.c_str(), value.c_str(), 1);
   if (::chdir(folder.c_str()) != 0) ::_exit(126);
   ::execvp(argv[0], argv.data());
@@ -162,7 +170,7 @@ std::vector<Json> metrics(const fs::path& run_dir) {
   for (std::string line; std::getline(text, line);) {
     Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!json.is_object()) continue;  // the line that is being written just now
-    for (const char* key : {"ts", "img_per_s", "data_wait", "bound", "time", "seconds"}) json.erase(key);
+    for (const char* key : kTimeKeys) json.erase(key);
     lines.push_back(json);
   }
   return lines;

@@ -23,6 +23,8 @@ struct CommandOptions {
   std::map<std::string, std::string> environment;
   int64_t largest_file = 0;                // bytes that it may write to one file; 0: any
   std::vector<std::string> launcher = {};  // a command that starts it, such as mpirun -n 2
+  std::map<int, int64_t> limits = {};      // RLIMIT_AS, RLIMIT_NOFILE, ...
+  bool as_nobody = false;                  // gives up the rights of root
 };
 
 // A started resnet-train. Output goes to files in `folder`.

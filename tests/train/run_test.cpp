@@ -348,6 +348,31 @@ TEST(Resume, WarnsOfAnotherNumberOfThreads) {
   EXPECT_THAT(result.err, HasSubstr("threads: 1 before, 2 now"));
 }
 
+TEST(Resume, StrictlyRefusesWhateverChangesTheBits) {
+  Workspace workspace;
+  ASSERT_EQ(workspace.run_tiny("run", {"--max-steps", "1"}).exit_code, 0);
+  const CommandResult threads = workspace.run(resume("run", {"--threads", "2", "--strict-resume"}));
+  EXPECT_EQ(threads.exit_code, 4);
+  EXPECT_THAT(threads.err, AllOf(HasSubstr("--strict-resume: "), HasSubstr("threads: 1 before, 2 now")));
+  const CommandResult isa =
+      workspace.run(resume("run", {"--strict-resume"}), {.environment = {{"ONEDNN_MAX_CPU_ISA", "SSE41"}}});
+  EXPECT_EQ(isa.exit_code, 4) << "another instruction set";
+  EXPECT_THAT(isa.err, HasSubstr("device: "));
+  EXPECT_EQ(workspace.run(resume("run", {"-j", "0", "--strict-resume"})).exit_code, 0);
+}
+
+TEST(Resume, WritesTheSummaryThatAKilledRunDidNotComeTo) {
+  Workspace workspace;
+  ASSERT_EQ(workspace.run_tiny("whole", {"--epochs", "1"}).exit_code, 0);
+  ASSERT_EQ(workspace.run_tiny("run", {"--epochs", "1"}).exit_code, 0);
+  for (const char* name : {"summary.json", "report.html"}) fs::remove(workspace / "run" / name);
+  fs::remove_all(workspace / "run" / "checkpoints" / "best");
+  const CommandResult result = workspace.run(resume("run"));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  expect_same_result(workspace / "run", workspace / "whole");
+  EXPECT_TRUE(fs::exists(workspace / "run" / "report.html"));
+}
+
 // --- the folder of a run ---
 
 TEST(RunFolder, IsNotOverwrittenUnasked) {
