@@ -114,6 +114,7 @@ class ProfilingBackend final : public Backend {
   std::string export_plans() const override;
   void import_plans(const std::string& json) override;
   void set_deterministic(bool on) override;
+  void set_tf32(bool on) override { inner_.set_tf32(on); }
   void force_implementation(const std::string& name) override;
 
  private:

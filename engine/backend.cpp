@@ -100,6 +100,12 @@ std::ostream& operator<<(std::ostream& out, Device device) {
   return out << to_string(device);
 }
 
+void Backend::set_tf32(bool on) {
+  if (on)
+    fail(ErrorKind::device, "--precision tf32: ", description(),
+         " has no TF32 arithmetic; use --precision fp32, or --device cuda");
+}
+
 void Backend::force_implementation(const std::string& name) {
   if (!name.empty()) fail(ErrorKind::device, "--force-impl ", name, ": this device has no such choice; leave it out");
 }

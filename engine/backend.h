@@ -273,6 +273,9 @@ class Backend {
   virtual std::string export_plans() const = 0;
   virtual void import_plans(const std::string& json) = 0;
   virtual void set_deterministic(bool on) = 0;
+  // f32 products may be computed from operands rounded to TF32, from now on or not (the default). Throws Error(device)
+  // for on where the device has no such arithmetic.
+  virtual void set_tf32(bool on);
   // "own" or "cudnn" (the vendor's libraries) wherever there is a choice, "" for the faster one. Throws Error(usage)
   // for another name, Error(device) if there is no such implementation here.
   virtual void force_implementation(const std::string& name);

@@ -1,7 +1,7 @@
 #pragma once
 // Convolutions as implicit matrix products: x [N,H,W,C], w [K,R,S,C/groups], y [N,P,Q,K], row-major, any stride,
 // padding and number of groups. Sums are f32. bf16 and f16 are multiplied by tensor cores (mma.sync), f32 by true f32
-// arithmetic.
+// arithmetic, or with `tf32` by tensor cores too: its operands are rounded to TF32's 10 bits of fraction on the way in.
 //
 // Tensors are 16-byte aligned. Channels (C/groups, K/groups) in whole chunks of 16 bytes, 8 halves or 4 floats, are
 // loaded by asynchronous copies; others element by element into the same tiles. Grouped convolutions are correct, not
@@ -27,6 +27,7 @@ namespace engine::kernels {
 struct ConvForward {
   Conv2dShape shape;
   DataType type = DataType::f32;
+  bool tf32 = false;  // counts for f32 only
   const void* x = nullptr;
   const void* w = nullptr;
   const float* bias = nullptr;     // optional
@@ -53,6 +54,7 @@ RowParts conv_fprop_parts(const Conv2dShape& shape, DataType type);
 struct ConvBackwardData {
   Conv2dShape shape;
   DataType type = DataType::f32;
+  bool tf32 = false;  // counts for f32 only
   const void* dy = nullptr;
   const void* w = nullptr;
   const void* shortcut = nullptr;  // optional: the gradient that comes along another path
@@ -77,6 +79,7 @@ RowParts conv_dgrad_parts(const Conv2dShape& shape, DataType type);
 struct ConvBackwardWeights {
   Conv2dShape shape;
   DataType type = DataType::f32;
+  bool tf32 = false;  // counts for f32 only
   const void* x = nullptr;
   const void* dy = nullptr;
   float* dw = nullptr;

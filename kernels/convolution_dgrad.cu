@@ -20,6 +20,7 @@ bool conv_dgrad(const ConvBackwardData& args, Stream stream) {
                                            .bn_mean = args.bn_mean,
                                            .dx = args.dx,
                                            .partials = args.partials,
+                                           .tf32 = args.tf32,
                                            .aligned_dx = conv::whole_chunks(g.group_c, args.type)};
   switch (args.type) {
     case DataType::f32:

@@ -19,6 +19,7 @@ bool conv_fprop(const ConvForward& args, Stream stream) {
                                       .residual = args.residual,
                                       .y = args.y,
                                       .partials = args.partials,
+                                      .tf32 = args.tf32,
                                       .relu = args.relu,
                                       .aligned_y = conv::whole_chunks(g.group_k, args.type)};
   switch (args.type) {

@@ -57,6 +57,7 @@ bool conv_wgrad(const ConvBackwardWeights& args, Stream stream) {
                                                                              : args.dbias,
                                               .split_stride = stride,
                                               .slices_per_split = split.slices_per_split,
+                                              .tf32 = args.tf32,
                                               .aligned_dw = conv::whole_chunks(g.r * g.s * g.group_c, DataType::f32)};
   bool launched = false;
   switch (args.type) {

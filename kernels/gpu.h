@@ -18,6 +18,8 @@
 //   cp_async4/8/16(shared, global, ok), cp_async_commit(), cp_async_wait<N>()   ok = false fills with zeros
 //   ldmatrix_x4(r, row), ldmatrix_x4_trans(r, row)   four 8x8 matrices of 16-bit elements, lane i names row i
 //   mma_tile<T>(d, a, b)                             MT x NT products m16n8k16, d += a * b in f32
+//   uint32_t round_tf32(x)                           x in TF32 (8 exponent bits, 10 fraction bits), ties away from zero
+//   mma_tile_tf32(d, a, b)                           MT x NT products m16n8k8 of such values, d += a * b in f32
 //   bar_sync<ID>(n), bar_arrive<ID>(n)               named barrier of n threads, ID 1..15
 //
 // and inside #ifdef GPU_SM90 (code for sm_80 gets an empty body):

@@ -16,6 +16,7 @@ enum class ConvDirection : uint8_t { forward, backward_data, backward_weights };
 struct LibraryConvolution {
   Conv2dShape shape;
   DataType type = DataType::f32;
+  bool tf32 = false;  // f32 operands may be rounded to TF32
   ConvDirection direction = ConvDirection::forward;
   bool f32_gradient = false;
   bool scale_shift = false, residual = false, relu = false;
@@ -45,6 +46,7 @@ struct ConvolutionLibrary {
 struct LibraryMatmul {
   int64_t rows = 0, columns = 0, inner = 0;
   DataType type = DataType::f32;
+  bool tf32 = false;  // f32 operands may be rounded to TF32
   bool a_transposed = false, b_transposed = false, f32_result = false;
   const void *a = nullptr, *b = nullptr;
   const float* bias = nullptr;

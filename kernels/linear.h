@@ -1,5 +1,5 @@
 #pragma once
-// The classifier: matrix products of any size. bf16 and f16 on tensor cores, f32 by FFMA (no TF32); sums are f32, each
+// The classifier: matrix products of any size. bf16 and f16 on tensor cores, f32 by FFMA (never TF32); sums are f32, each
 // element's in ascending order of the inner index. Rows that are not multiples of 16 bytes (K = 10 classes) are read
 // element by element.
 #include <cstddef>

@@ -9,7 +9,7 @@
 namespace engine::kernels {
 
 // Changes with every change of a struct that crosses the border.
-inline constexpr int kModuleAbi = 5;
+inline constexpr int kModuleAbi = 6;
 
 struct Module {
   int abi = kModuleAbi;  // first, so that any version can read it

@@ -99,6 +99,7 @@ class CudaBackend final : public Backend {
   std::string export_plans() const override;
   void import_plans(const std::string& json) override;
   void set_deterministic(bool on) override;
+  void set_tf32(bool on) override { tf32_ = on; }
   void force_implementation(const std::string& name) override;
 
  private:
@@ -116,6 +117,7 @@ class CudaBackend final : public Backend {
   void run_library(const char* op, const LibraryPlan* plan, kernels::LibraryConvolutionData data);
   // A product by cuBLASLt; false if it has no algorithm for it.
   bool run_library(const char* op, kernels::LibraryMatmul product);
+  bool tf32_of(kernels::DataType type) const { return tf32_ && type == kernels::DataType::f32; }
   // What is recorded into a graph does not run, so it cannot be measured.
   bool may_measure() const { return !capturing_; }
   void refuse_while_capturing(const char* what) const;
@@ -150,7 +152,8 @@ class CudaBackend final : public Backend {
   Staging staging_;
   Plans plans_;
   GraphRecording* recorder_ = nullptr;  // whose work is running
-  bool capturing_ = false;              // it does not run but becomes a graph
+  bool tf32_ = false;
+  bool capturing_ = false;  // it does not run but becomes a graph
 
   DeviceTable<kernels::OptimizerChunk> optimizer_chunks_;
   DeviceTable<float> lr_;

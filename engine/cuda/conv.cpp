@@ -22,30 +22,36 @@ void CudaBackend::conv_forward(const Conv2dShape& shape, const Tensor& x, const 
   const auto run = [&](const LibraryPlan* library) {
     if (library != nullptr)
       return run_library("conv2d", library, {.x = x.raw(), .w = const_cast<void*>(filter), .y = y.raw()});
-    context_.check_launch(
-        "conv2d",
-        kernels().conv_fprop(
-            {.shape = shape, .type = type, .x = x.raw(), .w = filter, .bias = pointer_or_null(bias), .y = y.raw()},
-            stream()));
+    context_.check_launch("conv2d", kernels().conv_fprop({.shape = shape,
+                                                          .type = type,
+                                                          .tf32 = tf32_of(type),
+                                                          .x = x.raw(),
+                                                          .w = filter,
+                                                          .bias = pointer_or_null(bias),
+                                                          .y = y.raw()},
+                                                         stream()));
   };
   if (bias.defined()) return run(nullptr);
-  plans_.run({.shape = shape, .type = type, .direction = ConvDirection::forward}, false, may_measure(), run);
+  plans_.run({.shape = shape, .type = type, .tf32 = tf32_of(type), .direction = ConvDirection::forward}, false,
+             may_measure(), run);
 }
 
 void CudaBackend::conv_backward_data(const Conv2dShape& shape, const Tensor& dy, const Tensor& w, const Tensor& dx) {
   const Range range(context_, "conv_backward_data");
   const kernels::DataType type = data_type("conv2d_backward_data", dy);
   const void* filter = in_type(w, dy.dtype());
-  plans_.run({.shape = shape, .type = type, .direction = ConvDirection::backward_data}, false, may_measure(),
-             [&](const LibraryPlan* library) {
-               if (library != nullptr)
-                 return run_library("conv2d_backward_data", library,
-                                    {.x = dx.raw(), .w = const_cast<void*>(filter), .y = dy.raw()});
-               context_.check_launch(
-                   "conv2d_backward_data",
-                   kernels().conv_dgrad({.shape = shape, .type = type, .dy = dy.raw(), .w = filter, .dx = dx.raw()},
-                                        stream()));
-             });
+  plans_.run(
+      {.shape = shape, .type = type, .tf32 = tf32_of(type), .direction = ConvDirection::backward_data}, false,
+      may_measure(), [&](const LibraryPlan* library) {
+        if (library != nullptr)
+          return run_library("conv2d_backward_data", library,
+                             {.x = dx.raw(), .w = const_cast<void*>(filter), .y = dy.raw()});
+        context_.check_launch(
+            "conv2d_backward_data",
+            kernels().conv_dgrad(
+                {.shape = shape, .type = type, .tf32 = tf32_of(type), .dy = dy.raw(), .w = filter, .dx = dx.raw()},
+                stream()));
+      });
 }
 
 void CudaBackend::conv_backward_weights(const Conv2dShape& shape, const Tensor& x, const Tensor& dy, const Tensor& dw,
@@ -58,6 +64,7 @@ void CudaBackend::conv_backward_weights(const Conv2dShape& shape, const Tensor& 
     const Scratch workspace = scratch(kernels().conv_wgrad_workspace(shape, type));
     context_.check_launch(op, kernels().conv_wgrad({.shape = shape,
                                                     .type = type,
+                                                    .tf32 = tf32_of(type),
                                                     .x = x.raw(),
                                                     .dy = dy.raw(),
                                                     .dw = dw.raw<float>(),
@@ -66,8 +73,12 @@ void CudaBackend::conv_backward_weights(const Conv2dShape& shape, const Tensor& 
                                                    stream()));
   };
   if (dbias.defined()) return run(nullptr);
-  plans_.run({.shape = shape, .type = type, .direction = ConvDirection::backward_weights, .f32_gradient = true}, false,
-             may_measure(), run);
+  plans_.run({.shape = shape,
+              .type = type,
+              .tf32 = tf32_of(type),
+              .direction = ConvDirection::backward_weights,
+              .f32_gradient = true},
+             false, may_measure(), run);
 }
 
 void CudaBackend::conv_inference(const ConvInference& args) {
@@ -88,6 +99,7 @@ void CudaBackend::conv_inference(const ConvInference& args) {
                           .residual = pointer_or_null<void>(args.residual)});
     context_.check_launch("conv_bn_relu", kernels().conv_fprop({.shape = args.shape,
                                                                 .type = type,
+                                                                .tf32 = tf32_of(type),
                                                                 .x = args.x.raw(),
                                                                 .w = filter,
                                                                 .bias = pointer_or_null(args.bias),
@@ -103,6 +115,7 @@ void CudaBackend::conv_inference(const ConvInference& args) {
   const bool in_place = args.residual.defined() && args.residual.raw() == args.y.raw();
   plans_.run({.shape = args.shape,
               .type = type,
+              .tf32 = tf32_of(type),
               .direction = ConvDirection::forward,
               .scale_shift = true,
               .residual = args.residual.defined(),
@@ -119,12 +132,13 @@ void CudaBackend::convolve(const ConvBatchNorm& conv, float* factors) {
                           in_own_pass = kernels().batch_norm_parts(rows_of(y), shape.k);
   const Scratch partials = scratch(std::max(in_epilogue.bytes(shape.k), in_own_pass.bytes(shape.k)));
   kernels::RowParts parts = in_epilogue;
-  plans_.run({.shape = shape, .type = type, .direction = ConvDirection::forward}, true, may_measure(),
-             [&](const LibraryPlan* library) {
+  plans_.run({.shape = shape, .type = type, .tf32 = tf32_of(type), .direction = ConvDirection::forward}, true,
+             may_measure(), [&](const LibraryPlan* library) {
                parts = library != nullptr ? in_own_pass : in_epilogue;
                if (library == nullptr)
                  return context_.check_launch("conv_bn_relu", kernels().conv_fprop({.shape = shape,
                                                                                     .type = type,
+                                                                                    .tf32 = tf32_of(type),
                                                                                     .x = conv.x.raw(),
                                                                                     .w = filter,
                                                                                     .y = y.raw(),

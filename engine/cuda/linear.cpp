@@ -32,6 +32,7 @@ void CudaBackend::linear_forward(const Tensor& x, const Tensor& w, const Tensor&
                                           .columns = shape.k,
                                           .inner = shape.c,
                                           .type = type,
+                                          .tf32 = tf32_of(type),
                                           .b_transposed = true,
                                           .a = x.raw(),
                                           .b = matrix,
@@ -56,8 +57,14 @@ void CudaBackend::linear_backward(const Tensor& x, const Tensor& w, const Tensor
   const kernels::DataType type = data_type(op, x);
   if (dx.defined()) {
     const void* matrix = in_type(w, x.dtype());
-    const kernels::LibraryMatmul product = {
-        .rows = shape.n, .columns = shape.c, .inner = shape.k, .type = type, .a = dy.raw(), .b = matrix, .c = dx.raw()};
+    const kernels::LibraryMatmul product = {.rows = shape.n,
+                                            .columns = shape.c,
+                                            .inner = shape.k,
+                                            .type = type,
+                                            .tf32 = tf32_of(type),
+                                            .a = dy.raw(),
+                                            .b = matrix,
+                                            .c = dx.raw()};
     plans_.run(product, may_measure(), [&](bool library) {
       if (library) return run_library(op, product);
       context_.check_launch(op,
@@ -71,6 +78,7 @@ void CudaBackend::linear_backward(const Tensor& x, const Tensor& w, const Tensor
                                             .columns = shape.c,
                                             .inner = shape.n,
                                             .type = type,
+                                            .tf32 = tf32_of(type),
                                             .a_transposed = true,
                                             .f32_result = true,
                                             .a = dy.raw(),

@@ -22,9 +22,10 @@ constexpr double kEqual = 0.98;
 std::string problem_text(const LibraryConvolution& problem, bool statistics) {
   const kernels::Conv2dShape& s = problem.shape;
   std::ostringstream out;
-  out << kDirections[static_cast<int>(problem.direction)] << ' ' << kTypes[static_cast<int>(problem.type)] << " n"
-      << s.n << " h" << s.h << " w" << s.w << " c" << s.c << " k" << s.k << " r" << s.r << " s" << s.s << " stride"
-      << s.stride << " pad" << s.padding << " groups" << s.groups;
+  out << kDirections[static_cast<int>(problem.direction)] << ' '
+      << (problem.tf32 ? "tf32" : kTypes[static_cast<int>(problem.type)]) << " n" << s.n << " h" << s.h << " w" << s.w
+      << " c" << s.c << " k" << s.k << " r" << s.r << " s" << s.s << " stride" << s.stride << " pad" << s.padding
+      << " groups" << s.groups;
   if (problem.scale_shift) out << " scale";
   if (problem.residual) out << " residual";
   if (problem.relu) out << " relu";
@@ -34,8 +35,8 @@ std::string problem_text(const LibraryConvolution& problem, bool statistics) {
 
 std::string problem_text(const kernels::LibraryMatmul& product) {
   std::ostringstream out;
-  out << "product " << kTypes[static_cast<int>(product.type)] << " rows" << product.rows << " columns"
-      << product.columns << " inner" << product.inner;
+  out << "product " << (product.tf32 ? "tf32" : kTypes[static_cast<int>(product.type)]) << " rows" << product.rows
+      << " columns" << product.columns << " inner" << product.inner;
   if (product.a_transposed) out << " a-transposed";
   if (product.b_transposed) out << " b-transposed";
   if (product.bias != nullptr) out << " bias";

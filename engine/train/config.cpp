@@ -166,7 +166,7 @@ const std::vector<Setting> kSettings = {
 
     {"device", "--device", &C::device, kDevice, "NAME", "what computes: auto, cpu, cuda, cuda:N, emulated"},
     {"precision", "--precision,--amp-dtype", &C::precision, kDevice, "TYPE", "of activations (fp32)",
-     "fp32|float32|f32,bf16|bfloat16,fp16|float16|f16|half"},
+     "fp32|float32|f32,tf32,bf16|bfloat16,fp16|float16|f16|half"},
     {"skip_nonfinite", "--skip-nonfinite", &C::skip_nonfinite, kDevice, "K",
      "steps to leave out where the loss or a gradient is not finite, before the run ends", "", 0, 1e9},
     {"threads", "--threads", &C::threads, kDevice, "N", "that compute (the cores)", "", 1, 4096},

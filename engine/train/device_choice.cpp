@@ -29,6 +29,7 @@ std::string device_description(Device device) {
 void check_precision(const TrainConfig& config, Device device) {
   if (device.type != DeviceType::cpu) return;
   const std::string description = device_description(device);
+  if (config.precision == "tf32") backend(device).set_tf32(true);  // says why not
   if (config.precision == "fp16") {
     fail(ErrorKind::device, "--precision fp16: ", description,
          " computes in fp32 and bf16; use one of these, or --device cuda");
@@ -43,6 +44,7 @@ void check_precision(const TrainConfig& config, Device device) {
 void set_up_device(Device device, const TrainConfig& config) {
   set_num_threads(static_cast<int>(*config.threads));
   backend(device).set_deterministic(config.deterministic);
+  backend(device).set_tf32(config.precision == "tf32");
   backend(device).force_implementation(config.force_impl);
 }
 

@@ -17,6 +17,7 @@ struct BackwardDataParams {
   const float* bn_mean;
   void* dx;
   float* partials;
+  bool tf32;        // of f32: tensor cores
   bool aligned_dx;  // C/groups is a multiple of a chunk
 };
 
@@ -214,6 +215,12 @@ bool dispatch_dgrad(const BackwardDataParams& params, DataType type, Stream stre
   const TileChoice tile = choose_dgrad_tile(params.g, type);
   const bool aligned = dgrad_in_chunks(params.g, type);
   if constexpr (sizeof(T) == 4) {
+    if (params.tf32 && tile.columns == 32)
+      return aligned ? launch_dgrad<T, TileShape<128, 32, 4, 1>, true>(params, stream)
+                     : launch_dgrad<T, TileShape<128, 32, 4, 1>, false>(params, stream);
+    if (params.tf32)
+      return aligned ? launch_dgrad<T, TileShape<128, 64, 2, 2>, true>(params, stream)
+                     : launch_dgrad<T, TileShape<128, 64, 2, 2>, false>(params, stream);
     if (tile.columns == 32)
       return aligned ? launch_dgrad<T, TileShape<128, 32, 16, 8>, true>(params, stream)
                      : launch_dgrad<T, TileShape<128, 32, 16, 8>, false>(params, stream);

@@ -16,6 +16,7 @@ struct ForwardParams {
   const void* residual;
   void* y;
   float* partials;
+  bool tf32;  // of f32: tensor cores
   bool relu;
   bool aligned_y;  // K/groups is a multiple of a chunk
 };
@@ -175,6 +176,12 @@ bool dispatch_fprop(const ForwardParams& params, DataType type, Stream stream) {
   const TileChoice tile = choose_fprop_tile(params.g, type);
   const bool aligned = whole_chunks(params.g.group_c, type);
   if constexpr (sizeof(T) == 4) {
+    if (params.tf32 && tile.columns == 32)
+      return aligned ? launch_fprop<T, TileShape<128, 32, 4, 1>, true>(params, stream)
+                     : launch_fprop<T, TileShape<128, 32, 4, 1>, false>(params, stream);
+    if (params.tf32)
+      return aligned ? launch_fprop<T, TileShape<128, 64, 2, 2>, true>(params, stream)
+                     : launch_fprop<T, TileShape<128, 64, 2, 2>, false>(params, stream);
     if (tile.columns == 32)
       return aligned ? launch_fprop<T, TileShape<128, 32, 16, 8>, true>(params, stream)
                      : launch_fprop<T, TileShape<128, 32, 16, 8>, false>(params, stream);

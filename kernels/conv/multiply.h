@@ -1,6 +1,6 @@
 #pragma once
 // Private to kernels. Multiplies a slice of A with one of B into the block's tile of C, held in registers as f32:
-// tensor cores for bf16 and f16, outer products of f32.
+// tensor cores for bf16 and f16, and for f32 outer products or, rounded to TF32, tensor cores: as the tile is cut.
 #include "kernels/conv/tile.h"
 
 namespace engine::kernels::conv {
@@ -13,7 +13,11 @@ struct Staged {
   static constexpr int kBytes = Shape::kM * kStride * static_cast<int>(sizeof(float));
 };
 
-// bf16 and f16. A warp owns MT x NT tiles of 16 x 8.
+// Whether a tile is cut for warps, which tensor cores multiply for, or for threads.
+template <class Shape>
+constexpr bool kOfWarps = Shape::kRows* Shape::kColumns * 32 == kThreads;
+
+// bf16, f16, and f32 as TF32. A warp owns MT x NT tiles of 16 x 8.
 template <class T, class Shape, class SliceA, class SliceB>
 class Multiplier {
  public:
@@ -25,13 +29,16 @@ class Multiplier {
 
   GPU_DEVICE void multiply(const char* slice_a, const char* slice_b) {
 #pragma unroll
-    for (int step = 0; step < kDepth<T> / 16; ++step) {
+    for (int step = 0; step < kDepth<T> / kInner; ++step) {
       uint32_t a[kRowTiles][4], b[kColumnTiles][2];
 #pragma unroll
       for (int i = 0; i < kRowTiles; ++i) load_a(a[i], slice_a, first_row_ + i * 16, step);
 #pragma unroll
       for (int j = 0; j < kColumnTiles; j += 2) load_b(b[j], b[j + 1], slice_b, first_column_ + j * 8, step);
-      gpu::mma_tile<T>(sums_, a, b);
+      if constexpr (kTf32)
+        gpu::mma_tile_tf32(sums_, a, b);
+      else
+        gpu::mma_tile<T>(sums_, a, b);
     }
   }
 
@@ -51,27 +58,50 @@ class Multiplier {
  private:
   static constexpr int kRowTiles = Shape::kM / Shape::kRows / 16;
   static constexpr int kColumnTiles = Shape::kN / Shape::kColumns / 8;
-  static_assert(Shape::kRows * Shape::kColumns * 32 == kThreads && kColumnTiles % 2 == 0);
+  static_assert(kOfWarps<Shape> && kColumnTiles % 2 == 0);
+  static constexpr bool kTf32 = sizeof(T) == 4;
+  static constexpr int kInner = kTf32 ? 8 : 16;  // k of one product
+
+  // The element at k and M respectively N of a slice in which k is not contiguous.
+  template <class Slice>
+  static GPU_DEVICE uint32_t element(const char* slice, int k, int index) {
+    return *reinterpret_cast<const uint32_t*>(slice + Slice::offset(k, index / 4) + index % 4 * 4);
+  }
+  template <int N>
+  static GPU_DEVICE void round_tf32(uint32_t (&fragment)[N]) {
+#pragma unroll
+    for (int i = 0; i < N; ++i) fragment[i] = gpu::round_tf32(__uint_as_float(fragment[i]));
+  }
 
   // Lane i names row i % 8 of the 8x8 matrix i / 8; the fragment of A is (rows 0-7, k 0-7), (rows 8-15, k 0-7),
-  // (rows 0-7, k 8-15), (rows 8-15, k 8-15).
+  // (rows 0-7, k 8-15), (rows 8-15, k 8-15). A float counts as two halves there: k 0-3 and 4-7.
   static GPU_DEVICE void load_a(uint32_t (&fragment)[4], const char* slice, int row, int step) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     if constexpr (SliceA::kMajor == gpu::Major::k)
       gpu::ldmatrix_x4(fragment, slice + SliceA::offset(row + lane % 16, step * 2 + lane / 16));
+    else if constexpr (kTf32)
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        fragment[i] = element<SliceA>(slice, step * 8 + lane % 4 + i / 2 * 4, row + lane / 4 + i % 2 * 8);
     else
       gpu::ldmatrix_x4_trans(fragment,
                              slice + SliceA::offset(step * 16 + lane / 16 * 8 + lane % 8, row / 8 + lane / 8 % 2));
+    if constexpr (kTf32) round_tf32(fragment);
   }
 
   // Two fragments of B: (columns 0-7, k 0-7), (columns 0-7, k 8-15), then columns 8-15.
   static GPU_DEVICE void load_b(uint32_t (&first)[2], uint32_t (&second)[2], const char* slice, int column, int step) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     uint32_t both[4];
-    if constexpr (SliceB::kMajor == gpu::Major::k)
+    if constexpr (kTf32 && SliceB::kMajor != gpu::Major::k)
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        both[i] = element<SliceB>(slice, step * 8 + lane % 4 + i % 2 * 4, column + lane / 4 + i / 2 * 8);
+    else if constexpr (SliceB::kMajor == gpu::Major::k)
       gpu::ldmatrix_x4(both, slice + SliceB::offset(column + lane / 16 * 8 + lane % 8, step * 2 + lane / 8 % 2));
     else
       gpu::ldmatrix_x4_trans(both, slice + SliceB::offset(step * 16 + lane % 16, column / 8 + lane / 16));
+    if constexpr (kTf32) round_tf32(both);
     first[0] = both[0];
     first[1] = both[1];
     second[0] = both[2];
@@ -84,7 +114,7 @@ class Multiplier {
 
 // f32. Threads form a kRows x kColumns grid; a thread owns kHeight rows and kWidth columns.
 template <class Shape, class SliceA, class SliceB>
-class Multiplier<float, Shape, SliceA, SliceB> {
+requires(!kOfWarps<Shape>) class Multiplier<float, Shape, SliceA, SliceB> {
  public:
   GPU_DEVICE void multiply(const char* slice_a, const char* slice_b) {
     // Not unrolled: loads of later chunks would move up and push sums out of the registers.

@@ -25,7 +25,7 @@ constexpr int larger(int a, int b) {
   return a > b ? a : b;
 }
 
-// The tile of C of a block. Tensor cores: kRows x kColumns of its four warps. f32: kRows x kColumns of its threads.
+// The tile of C of a block. Tensor cores: kRows x kColumns of its four warps. True f32: of its threads.
 template <int kM_, int kN_, int kRows_, int kColumns_>
 struct TileShape {
   static constexpr int kM = kM_, kN = kN_, kRows = kRows_, kColumns = kColumns_;

@@ -16,6 +16,7 @@ struct BackwardWeightsParams {
   float* dbias;          // of split 0; null: not wanted
   int64_t split_stride;  // floats from one split's dw to the next, and dbias alike
   int slices_per_split;
+  bool tf32;        // of f32: tensor cores
   bool aligned_dw;  // a row of dw is a multiple of a chunk
 };
 
@@ -151,14 +152,16 @@ template <class T>
 bool dispatch_wgrad(const BackwardWeightsParams& params, const SplitChoice& split, DataType type, Stream stream) {
   const bool wide_x = whole_chunks(params.g.group_c, type), wide_dy = whole_chunks(params.g.group_k, type);
   if constexpr (sizeof(T) == 4) {
-    using Narrow = TileShape<32, 64, 8, 16>;
-    using Wide = TileShape<64, 64, 16, 8>;
-    if (!wide_dy) return launch_wgrad<T, Narrow, false, false>(params, split.splits, stream);
-    if (split.tile.rows == 32)
-      return wide_x ? launch_wgrad<T, Narrow, true, true>(params, split.splits, stream)
-                    : launch_wgrad<T, Narrow, true, false>(params, split.splits, stream);
-    return wide_x ? launch_wgrad<T, Wide, true, true>(params, split.splits, stream)
-                  : launch_wgrad<T, Wide, true, false>(params, split.splits, stream);
+    const auto launch = [&]<class Narrow, class Wide>(Narrow, Wide) {
+      if (!wide_dy) return launch_wgrad<T, Narrow, false, false>(params, split.splits, stream);
+      if (split.tile.rows == 32)
+        return wide_x ? launch_wgrad<T, Narrow, true, true>(params, split.splits, stream)
+                      : launch_wgrad<T, Narrow, true, false>(params, split.splits, stream);
+      return wide_x ? launch_wgrad<T, Wide, true, true>(params, split.splits, stream)
+                    : launch_wgrad<T, Wide, true, false>(params, split.splits, stream);
+    };
+    return params.tf32 ? launch(TileShape<32, 64, 1, 4>{}, TileShape<64, 64, 2, 2>{})
+                       : launch(TileShape<32, 64, 8, 16>{}, TileShape<64, 64, 16, 8>{});
   } else {
     using Narrow = TileShape<32, 128, 1, 4>;
     using Middle = TileShape<64, 64, 2, 2>;

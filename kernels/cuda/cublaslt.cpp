@@ -124,8 +124,9 @@ struct Description {
 
   explicit Description(const LibraryMatmul& p) {
     const cudaDataType_t type = data_type(p.type), result_type = p.f32_result ? CUDA_R_32F : type;
-    // No TF32: f32 products are f32.
-    if (!errors(api().desc_create(&product, CUBLAS_COMPUTE_32F, CUDA_R_32F))) return;
+    const bool tf32 = p.tf32 && p.type == DataType::f32;
+    const cublasComputeType_t arithmetic = tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+    if (!errors(api().desc_create(&product, arithmetic, CUDA_R_32F))) return;
     const cublasOperation_t transposed = CUBLAS_OP_T;
     if (p.b_transposed) errors(api().desc_set(product, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed));
     if (p.a_transposed) errors(api().desc_set(product, CUBLASLT_MATMUL_DESC_TRANSB, &transposed, sizeof transposed));

@@ -184,7 +184,7 @@ Operations operations_of(const LibraryConvolution& problem) {
 
 // Repeats bit by bit, and sums products in f32: tensor cores would round f32 inputs to TF32 first, and the transforms
 // of Winograd and Fourier round on the way.
-bool engine_is_acceptable(cudnnBackendDescriptor_t config, DataType type) {
+bool engine_is_acceptable(cudnnBackendDescriptor_t config, DataType type, bool tf32) {
   const CudnnApi& api = cudnn_api();
   Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
   cudnnBackendDescriptor_t pointer = engine.get();
@@ -202,7 +202,7 @@ bool engine_is_acceptable(cudnnBackendDescriptor_t config, DataType type) {
         note == CUDNN_NUMERICAL_NOTE_WINOGRAD || note == CUDNN_NUMERICAL_NOTE_FFT)
       return false;
     if (type == DataType::f32 &&
-        (note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE || note == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS))
+        ((note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE && !tf32) || note == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS))
       return false;
   }
   return true;
@@ -222,7 +222,7 @@ std::unique_ptr<LibraryPlan> plan_of(cudnnBackendDescriptor_t config, cudnnHandl
   return made->workspace <= kMostWorkspace ? std::move(made) : nullptr;
 }
 
-std::unique_ptr<LibraryPlan> best_plan(const Descriptor& graph, cudnnHandle_t handle, DataType type,
+std::unique_ptr<LibraryPlan> best_plan(const Descriptor& graph, cudnnHandle_t handle, DataType type, bool tf32,
                                        cudnnBackendHeurMode_t mode) {
   const CudnnApi& api = cudnn_api();
   Descriptor heuristic(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
@@ -244,7 +244,7 @@ std::unique_ptr<LibraryPlan> best_plan(const Descriptor& graph, cudnnHandle_t ha
                         pointers.data()) != CUDNN_STATUS_SUCCESS)
     return nullptr;
   for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
-    if (!engine_is_acceptable(pointers[i], type)) continue;
+    if (!engine_is_acceptable(pointers[i], type, tf32)) continue;
     if (std::unique_ptr<LibraryPlan> plan = plan_of(pointers[i], handle)) return plan;
   }
   return nullptr;
@@ -279,7 +279,7 @@ Status create(const LibraryConvolution& problem, LibraryPlan** out) {
   if (!has_handle.ok()) return has_handle;
 
   for (const cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
-    std::unique_ptr<LibraryPlan> plan = best_plan(graph, handle, problem.type, mode);
+    std::unique_ptr<LibraryPlan> plan = best_plan(graph, handle, problem.type, problem.tf32, mode);
     if (!plan) continue;
     *out = plan.release();
     return {};

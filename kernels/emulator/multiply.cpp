@@ -1,5 +1,6 @@
-// mma.sync m16n8k16. Products are exact in f32; their sum is rounded as the CPU does, the GPU's order differs: compare
-// with a tolerance.
+// mma.sync m16n8k16, and m16n8k8 of TF32. Products are exact in f32; their sum is rounded as the CPU does, the GPU's
+// order differs: compare with a tolerance.
+#include <bit>
 #include <cstring>
 
 #if defined(__F16C__) && defined(__AVX2__)
@@ -97,6 +98,37 @@ void gather_b(const WarpOperation& operation, int tile, float (&b)[16][8]) {
   }
 }
 
+// A register a value, k = 8: the other half of k stays zero.
+struct Tf32 {};
+float tf32_value(uint32_t bits) {
+  return std::bit_cast<float>(bits & ~0x1fffu);
+}
+
+// Lane i holds of a: rows i/4 and i/4 + 8, columns i%4 and i%4 + 4.
+template <>
+void gather_a<Tf32>(const WarpOperation& operation, int tile, float (&a)[16][16]) {
+  std::memset(a, 0, sizeof a);
+  for (int lane = 0; lane < 32; ++lane) {
+    const uint32_t* v = static_cast<const Multiply*>(operation.payload[lane])->a + tile * 4;
+    const int g = lane / 4, q = lane % 4;
+    a[g][q] = tf32_value(v[0]);
+    a[g + 8][q] = tf32_value(v[1]);
+    a[g][q + 4] = tf32_value(v[2]);
+    a[g + 8][q + 4] = tf32_value(v[3]);
+  }
+}
+
+// Lane i holds of b: column i/4, rows i%4 and i%4 + 4.
+template <>
+void gather_b<Tf32>(const WarpOperation& operation, int tile, float (&b)[16][8]) {
+  std::memset(b, 0, sizeof b);
+  for (int lane = 0; lane < 32; ++lane) {
+    const uint32_t* v = static_cast<const Multiply*>(operation.payload[lane])->b + tile * 2;
+    b[lane % 4][lane / 4] = tf32_value(v[0]);
+    b[lane % 4 + 4][lane / 4] = tf32_value(v[1]);
+  }
+}
+
 // Lane i holds of d: rows i/4 and i/4 + 8, columns q and q+1.
 void add_to_d(const WarpOperation& operation, int tile, const float (&c)[16][8]) {
   for (int lane = 0; lane < 32; ++lane) {
@@ -113,7 +145,8 @@ template <class T>
 void run_multiply(WarpOperation& operation) {
   constexpr int kColumnsAtOnce = 8;
   const auto& shape = *static_cast<const Multiply*>(operation.payload[0]);
-  local_statistics().multiply_adds += int64_t{16 * 8 * 16} * shape.rows * shape.columns;
+  constexpr int64_t kInner = std::is_same_v<T, Tf32> ? 8 : 16;
+  local_statistics().multiply_adds += 16 * 8 * kInner * shape.rows * shape.columns;
   float a[16][16], b[kColumnsAtOnce][16][8], c[16][8];
   for (int first = 0; first < shape.columns; first += kColumnsAtOnce) {
     const int n = shape.columns - first < kColumnsAtOnce ? shape.columns - first : kColumnsAtOnce;
@@ -141,6 +174,11 @@ void multiply_bf16(int rows, int columns, float* d, const uint32_t* a, const uin
 void multiply_f16(int rows, int columns, float* d, const uint32_t* a, const uint32_t* b, Site site) {
   Multiply payload{rows, columns, d, a, b};
   meet(~0u, kMultiply<f16>, &payload, site);
+}
+
+void multiply_tf32(int rows, int columns, float* d, const uint32_t* a, const uint32_t* b, Site site) {
+  Multiply payload{rows, columns, d, a, b};
+  meet(~0u, kMultiply<Tf32>, &payload, site);
 }
 
 }  // namespace engine::kernels::emulator

@@ -168,6 +168,28 @@ GPU_PTX void mma_tile(float (&d)[MT][NT][4], const uint32_t (&a)[MT][4], const u
     for (int j = 0; j < NT; ++j) mma_m16n8k16<T>(d[i][j], a[i], b[j]);
 }
 
+GPU_PTX uint32_t round_tf32(float x) {
+  uint32_t u;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(u) : "f"(x));
+  return u;
+}
+
+GPU_PTX void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
+      "%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+template <int MT, int NT>
+GPU_PTX void mma_tile_tf32(float (&d)[MT][NT][4], const uint32_t (&a)[MT][4], const uint32_t (&b)[NT][2]) {
+#pragma unroll
+  for (int i = 0; i < MT; ++i)
+#pragma unroll
+    for (int j = 0; j < NT; ++j) mma_m16n8k8_tf32(d[i][j], a[i], b[j]);
+}
+
 // ---- Named barriers. The number is an immediate: with one in a register ptxas reserves all 16.
 
 template <int ID>

@@ -72,19 +72,28 @@ struct ConvTensors {
   const Conv2dShape shape;
   const DataType type;
   const bool exact;
+  const bool tf32 = false;  // of f32: values that TF32 holds, for kernels that round to it
   const int64_t x_size = shape.n * shape.h * shape.w * shape.c, y_size = shape.n * shape.p() * shape.q() * shape.k;
   const int64_t w_size = shape.k * shape.r * shape.s * (shape.c / shape.groups);
   const int64_t depth = shape.r * shape.s * (shape.c / shape.groups);
 
-  Array x() const { return conv_values(x_size, type, 1, exact); }
+  Array x() const { return held(conv_values(x_size, type, 1, exact)); }
   Array w() const {
     Array w = conv_values(w_size, type, 2, exact);
     // Outputs of size 1: f16 keeps them away from its largest number.
     if (!exact)
       for (double& v : w) v = rounded(v / std::sqrt(static_cast<double>(depth)), dtype_of(type));
-    return w;
+    return held(w);
   }
-  Array dy() const { return conv_values(y_size, type, 3, exact); }
+  Array dy() const { return held(conv_values(y_size, type, 3, exact)); }
+
+ private:
+  // f16 has TF32's 10 bits of fraction.
+  Array held(Array values) const {
+    if (tf32)
+      for (double& v : values) v = rounded(v, DType::f16);
+    return values;
+  }
 };
 
 // Which elements of a large result are compared: the first, the last, and about `count` in between.

@@ -58,6 +58,7 @@ void check(const ConvTensors& tensors, const Options& options, const Expected& c
 
   ASSERT_TRUE(conv_dgrad({.shape = s,
                           .type = type,
+                          .tf32 = tensors.tf32,
                           .dy = dy.data(),
                           .w = w.data(),
                           .shortcut = options.shortcut ? device_shortcut.data() : nullptr,
@@ -90,17 +91,21 @@ TEST_P(ConvBackwardDataTest, ExactOnIntegers) {
       tensors.x_size, tensors.depth, [&](int64_t index) { return conv_backward_data_at(shape, dy, w, index); });
   check(tensors, {}, convolution);
   check(tensors, {.shortcut = true, .output = Options::Output::shortcut}, convolution);
+  if (type == DataType::f32) check({shape, type, true, /*tf32=*/true}, {}, convolution);
   check(tensors, {.shortcut = true, .mask = true, .sums = true, .output = Options::Output::mask}, convolution);
 }
 
 TEST_P(ConvBackwardDataTest, WithinTheBound) {
-  const ConvTensors tensors{shape, type, false};
-  const Array dy = tensors.dy(), w = tensors.w();
-  const int64_t terms = shape.r * shape.s * (shape.k / shape.groups);
-  const Expected convolution =
-      conv_reference(tensors.x_size, terms, [&](int64_t index) { return conv_backward_data_at(shape, dy, w, index); });
-  check(tensors, {.mask = true, .sums = true, .output = Options::Output::bn_x}, convolution);
-  check(tensors, {.shortcut = true, .mask = true, .sums = true}, convolution);
+  for (const bool tf32 : {false, true}) {
+    if (tf32 && type != DataType::f32) continue;
+    const ConvTensors tensors{shape, type, false, tf32};
+    const Array dy = tensors.dy(), w = tensors.w();
+    const int64_t terms = shape.r * shape.s * (shape.k / shape.groups);
+    const Expected convolution = conv_reference(
+        tensors.x_size, terms, [&](int64_t index) { return conv_backward_data_at(shape, dy, w, index); });
+    check(tensors, {.mask = true, .sums = true, .output = Options::Output::bn_x}, convolution);
+    check(tensors, {.shortcut = true, .mask = true, .sums = true}, convolution);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, ConvBackwardDataTest,

@@ -70,6 +70,7 @@ void check(const ConvTensors& tensors, const Options& options, const Expected& c
   };
   ASSERT_TRUE(conv_fprop({.shape = s,
                           .type = type,
+                          .tf32 = tensors.tf32,
                           .x = x.data(),
                           .w = w.data(),
                           .bias = pointer(options.bias, device_bias),
@@ -112,15 +113,30 @@ TEST_P(ConvForwardTest, ExactOnIntegers) {
   check(tensors, {}, convolution);
   check(tensors, {.bias = true, .statistics = true}, convolution);
   check(tensors, {.affine = true, .residual = true, .in_place = true, .relu = true}, convolution);
+  if (type == DataType::f32) check({shape, type, true, /*tf32=*/true}, {.statistics = true}, convolution);
+}
+
+// Operands that TF32 does not hold: 1 + 2^-12 counts as 1, 1 + 2^-11 as 1 + 2^-10.
+TEST(ConvForward, RoundsToTf32) {
+  const Conv2dShape s = {.n = 1, .h = 1, .w = 2, .c = 4, .k = 4};
+  Array w(16);
+  for (size_t i = 0; i < 4; ++i) w[i * 5] = 1;
+  const DeviceArray x(DataType::f32, {1 + 0x1p-12, 1 + 0x1p-11, 1, 2, -1 - 0x1p-12, 0, 3, 4}), filter(DataType::f32, w);
+  const Guarded y = floats(8);
+  ASSERT_TRUE(conv_fprop({.shape = s, .tf32 = true, .x = x.data(), .w = filter.data(), .y = y.data()}, nullptr));
+  EXPECT_EQ(y.values(), (Array{1, 1 + 0x1p-10, 1, 2, -1, 0, 3, 4}));
 }
 
 TEST_P(ConvForwardTest, WithinTheBound) {
-  const ConvTensors tensors{shape, type, false};
-  const Array x = tensors.x(), w = tensors.w();
-  const Expected convolution =
-      conv_reference(tensors.y_size, tensors.depth, [&](int64_t index) { return conv_forward_at(shape, x, w, index); });
-  check(tensors, {.statistics = true}, convolution);
-  check(tensors, {.bias = true, .affine = true, .residual = true, .relu = true}, convolution);
+  for (const bool tf32 : {false, true}) {
+    if (tf32 && type != DataType::f32) continue;
+    const ConvTensors tensors{shape, type, false, tf32};
+    const Array x = tensors.x(), w = tensors.w();
+    const Expected convolution = conv_reference(tensors.y_size, tensors.depth,
+                                                [&](int64_t index) { return conv_forward_at(shape, x, w, index); });
+    check(tensors, {.statistics = true}, convolution);
+    check(tensors, {.bias = true, .affine = true, .residual = true, .relu = true}, convolution);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, ConvForwardTest,

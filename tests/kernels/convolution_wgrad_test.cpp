@@ -21,6 +21,7 @@ void check(const ConvTensors& tensors, bool with_bias, const Expected& convoluti
   const DeviceBytes workspace(conv_wgrad_workspace(s, tensors.type));
   ASSERT_TRUE(conv_wgrad({.shape = s,
                           .type = tensors.type,
+                          .tf32 = tensors.tf32,
                           .x = x.data(),
                           .dy = dy.data(),
                           .dw = dw.floats(),
@@ -51,11 +52,15 @@ TEST_P(ConvBackwardWeightsTest, ExactOnIntegers) {
   const Expected convolution = reference(tensors);
   check(tensors, false, convolution);
   check(tensors, true, convolution);
+  if (type == DataType::f32) check({shape, type, true, /*tf32=*/true}, true, convolution);
 }
 
 TEST_P(ConvBackwardWeightsTest, WithinTheBound) {
   const ConvTensors tensors{shape, type, false};
   check(tensors, true, reference(tensors));
+  if (type != DataType::f32) return;
+  const ConvTensors rounded{shape, type, false, /*tf32=*/true};
+  check(rounded, true, reference(rounded));
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, ConvBackwardWeightsTest,

@@ -393,6 +393,63 @@ TYPED_TEST(Mma, AddsTheProduct) {
   EXPECT_EQ(dd.values(), expected);
 }
 
+__global__ void mma_tf32_kernel(float* d, const float* a, const float* b) {
+  constexpr int MT = 2, NT = 3;
+  const auto lane = static_cast<int>(threadIdx.x), row = lane / 4, column = lane % 4;
+  uint32_t fa[MT][4], fb[NT][2];
+  float sums[MT][NT][4];
+#pragma unroll
+  for (int i = 0; i < MT; ++i)
+#pragma unroll
+    for (int part = 0; part < 4; ++part)
+      fa[i][part] = gpu::round_tf32(a[(i * 16 + row + part % 2 * 8) * 8 + column + part / 2 * 4]);
+#pragma unroll
+  for (int j = 0; j < NT; ++j)
+#pragma unroll
+    for (int part = 0; part < 2; ++part) fb[j][part] = gpu::round_tf32(b[(j * 8 + row) * 8 + column + part * 4]);
+#pragma unroll
+  for (int i = 0; i < MT; ++i)
+#pragma unroll
+    for (int j = 0; j < NT; ++j)
+#pragma unroll
+      for (int e = 0; e < 4; ++e) sums[i][j][e] = d[(i * 16 + row + e / 2 * 8) * 24 + j * 8 + column * 2 + e % 2];
+  gpu::mma_tile_tf32(sums, fa, fb);
+#pragma unroll
+  for (int i = 0; i < MT; ++i)
+#pragma unroll
+    for (int j = 0; j < NT; ++j)
+#pragma unroll
+      for (int e = 0; e < 4; ++e) d[(i * 16 + row + e / 2 * 8) * 24 + j * 8 + column * 2 + e % 2] = sums[i][j][e];
+}
+
+// d[32][24] += a[32][8] * b[24][8]^T.
+TEST(MmaTf32, AddsTheProduct) {
+  std::vector<float> a(32 * 8), b(24 * 8), d(32 * 24), expected(32 * 24);
+  for (size_t i = 0; i < a.size(); ++i) a[i] = static_cast<float>(static_cast<int>(i * 7 % 11) - 5);
+  for (size_t i = 0; i < b.size(); ++i) b[i] = static_cast<float>(static_cast<int>(i * 5 % 13) - 6);
+  for (size_t m = 0; m < 32; ++m)
+    for (size_t n = 0; n < 24; ++n) {
+      d[m * 24 + n] = static_cast<float>(m) - static_cast<float>(n);
+      expected[m * 24 + n] = d[m * 24 + n];
+      for (size_t k = 0; k < 8; ++k) expected[m * 24 + n] += a[m * 8 + k] * b[n * 8 + k];
+    }
+  const DeviceBuffer<float> da(a), db(b), dd(d);
+  ASSERT_TRUE(gpu::launch(mma_tf32_kernel, {.grid = 1, .block = 32}, dd.data(), da.data(), db.data()));
+  EXPECT_EQ(dd.values(), expected);
+}
+
+__global__ void round_tf32_kernel(float* x) {
+  x[threadIdx.x] = __uint_as_float(gpu::round_tf32(x[threadIdx.x]));
+}
+
+TEST(Tf32, RoundsToTheNearestAndTiesAwayFromZero) {
+  const std::vector<float> x = {1 + 0x1p-12f, 1 + 0x1p-11f, -1 - 0x1p-11f, 1 + 0x1.8p-10f, 3, 0, INFINITY};
+  const std::vector<float> expected = {1, 1 + 0x1p-10f, -1 - 0x1p-10f, 1 + 0x1p-9f, 3, 0, INFINITY};
+  const DeviceBuffer<float> values(x);
+  ASSERT_TRUE(gpu::launch(round_tf32_kernel, {.grid = 1, .block = static_cast<unsigned>(x.size())}, values.data()));
+  EXPECT_EQ(values.values(), expected);
+}
+
 // ---- Integers and bits
 
 __global__ void integer_kernel(uint32_t* out) {

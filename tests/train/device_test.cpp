@@ -112,6 +112,23 @@ TEST(Replay, ShowsTheLargestValuesOfTheBatchThatDiverged) {
                                 HasSubstr("first not finite: " + first + "\n")));
 }
 
+// Rounded operands: another loss than in fp32.
+TEST(Tf32, TrainsOnTheEmulatedDeviceAndIsRefusedOnTheCpu) {
+  Workspace workspace;
+  double loss[2] = {};
+  for (const bool tf32 : {false, true}) {
+    const std::string name = tf32 ? "tf32" : "fp32";
+    const CommandResult result = workspace.run_tiny(
+        name, with(kEmulated, {"--precision", name, "--max-steps", "2", "--shapes-train", "32", "--lr", "0.01"}));
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    loss[tf32] = read_json(workspace / name / "summary.json").at("final_val_loss");
+  }
+  EXPECT_NE(loss[0], loss[1]);
+  const CommandResult refused = workspace.run_tiny("cpu", {"--precision", "tf32", "--device", "cpu"});
+  EXPECT_EQ(refused.exit_code, static_cast<int>(ErrorKind::device));
+  EXPECT_THAT(refused.err, HasSubstr("has no TF32 arithmetic; use --precision fp32, or --device cuda"));
+}
+
 TEST(Fp16, IsRefusedOnTheCpu) {
   Workspace workspace;
   const CommandResult result = workspace.run_tiny("run", {"--precision", "fp16", "--device", "cpu"});
