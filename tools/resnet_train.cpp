@@ -20,8 +20,8 @@
 #include "engine/io/run_lock.h"
 #include "engine/nn/weights.h"
 #include "engine/text.h"
-#include "engine/train/budget.h"
 #include "engine/train/auto_batch.h"
+#include "engine/train/budget.h"
 #include "engine/train/checkpointer.h"
 #include "engine/train/device_choice.h"
 #include "engine/train/doctor.h"
@@ -322,6 +322,7 @@ Prepared prepare(const TrainCommand& command, TrainConfig first, Communicator* r
   apply_files(config, command);
   apply_flags(config, command);
   if (recipe) stretch_times(config, *recipe);
+  if (config.auto_batch && result.resume.saved) keep_batch(config, *result.resume.saved);
   check_config(config);
   check(!recipe || recipe->data == "shapes" || !config.data_path.empty() || config.dataset == "shapes", "--recipe ",
         config.recipe, " trains on ", recipe ? recipe->data : "",

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
-#include <optional>
 
 #include "engine/error.h"
 #include "engine/train/device_choice.h"
@@ -12,14 +11,6 @@
 
 namespace engine {
 namespace {
-
-// The number that a checkpoint's identity holds.
-std::optional<int64_t> saved_number(const TrainSetup& setup, const char* key) {
-  if (!setup.resume.saved) return std::nullopt;
-  for (const auto& [name, value] : setup.resume.saved->identity)
-    if (name == key) return std::strtoll(value.c_str(), nullptr, 10);
-  return std::nullopt;
-}
 
 bool fits(const TrainSetup& setup) {
   // Everything that the trial allocates is gone at its end.
@@ -38,6 +29,13 @@ bool fits(const TrainSetup& setup) {
 
 }  // namespace
 
+void keep_batch(TrainConfig& config, const SavedState& saved) {
+  for (const auto& [name, value] : saved.identity) {
+    if (name == "batch_size") config.batch_size = std::strtoll(value.c_str(), nullptr, 10);
+    if (name == "grad_accum_steps") config.grad_accum_steps = std::strtoll(value.c_str(), nullptr, 10);
+  }
+}
+
 void fit_batch(TrainSetup& setup) {
   TrainConfig& config = setup.config;
   check(setup.ranks == nullptr,
@@ -45,13 +43,7 @@ void fit_batch(TrainSetup& setup) {
   check(config.accum_bn != "exact",
         "--auto-batch makes smaller batches, but --accum-bn exact takes all pictures of a step at once; give one of "
         "them");
-  const std::optional<int64_t> batch = saved_number(setup, "batch_size"),
-                               accumulated = saved_number(setup, "grad_accum_steps");
-  if (batch && accumulated) {
-    config.batch_size = batch;
-    config.grad_accum_steps = *accumulated;
-    return;
-  }
+  if (setup.resume.checkpoint) return;
   set_up_device(setup.device, config);
   const int64_t asked = *config.batch_size;
   while (!fits(setup)) {
