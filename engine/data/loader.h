@@ -10,6 +10,7 @@
 
 #include "engine/data/dataset.h"
 #include "engine/data/mix.h"
+#include "engine/data/sample_transform.h"
 #include "engine/data/sampler.h"
 #include "engine/random.h"
 
@@ -38,10 +39,6 @@ struct Placement {
 };
 // As a SampleTransform, for pictures of one size.
 using PlaceSample = std::function<Placement(RandomStream&)>;
-
-// Turns a picture into height x width x 3 bytes, decoding it if it comes as a file. Called by several threads at once;
-// the stream is the only randomness it may use.
-using SampleTransform = std::function<void(const Picture&, RandomStream&, std::span<uint8_t> out)>;
 
 enum class LoaderMode {
   train,     // a new order each epoch

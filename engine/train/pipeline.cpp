@@ -47,17 +47,11 @@ LossOptions loss_options(const TrainConfig& config) {
 }
 
 SampleTransform train_sample(const TrainConfig& config) {
-  return [transform = train_transform(config)](const Picture& picture, RandomStream& random, std::span<uint8_t> out) {
-    if (picture.encoded()) return decode_and_transform(picture.file, picture.name, transform, random, out);
-    transform_image(transform, picture.image, random, out);
-  };
+  return sample_transform(train_transform(config));
 }
 
 SampleTransform val_sample(const TrainConfig& config) {
-  return [transform = eval_transform(config)](const Picture& picture, RandomStream&, std::span<uint8_t> out) {
-    if (picture.encoded()) return transform_image(transform, decode_image(picture.file, picture.name), out);
-    transform_image(transform, picture.image, out);
-  };
+  return sample_transform(eval_transform(config));
 }
 
 LoaderOptions train_loader_options(const TrainConfig& config, int64_t samples, int64_t rank) {
