@@ -146,6 +146,10 @@ std::string finding(const std::vector<Course>& courses) {
     }
     if (shallow == deep) continue;
     const double change = deep->last_train_error - shallow->last_train_error;
+    if (std::abs(change) < 0.005) {
+      text += fmt::format("{}{} has the training error of {}", text.empty() ? "" : "; ", deep->model, shallow->model);
+      continue;
+    }
     text += fmt::format("{}{} has {:.2f} points {} training error than {}", text.empty() ? "" : "; ", deep->model,
                         std::abs(change), change > 0 ? "more" : "less", shallow->model);
   }

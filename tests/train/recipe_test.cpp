@@ -94,8 +94,8 @@ TEST(Experiment, TrainsItsNetsAndDrawsThemTogether) {
       "1",        "--output-dir", "study"};
   const CommandResult result = workspace.run(arguments);
   ASSERT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_THAT(result.err, AllOf(HasSubstr("net 4/4"), HasSubstr("training/test error: plain20 "),
-                                HasSubstr(" training error than resnet20")));
+  EXPECT_THAT(result.err,
+              AllOf(HasSubstr("net 4/4"), HasSubstr("training/test error: plain20 "), HasSubstr("; resnet56 has ")));
   const std::string page = read_text(workspace / "study" / "report.html");
   EXPECT_THAT(page, AllOf(HasSubstr("Plain nets"), HasSubstr("Residual nets"), HasSubstr("resnet56 training"),
                           HasSubstr("plain56 test")));
