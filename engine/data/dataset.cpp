@@ -58,12 +58,15 @@ class Resident : public Dataset {
   Picture read(int64_t index) const override {
     if (const Image* image = kept(index)) return {.image = *image, .file = {}, .name = {}};
     Picture picture = dataset_->read(index);
-    if (picture.encoded()) {
-      const auto size = image_size(picture.file);
-      if (!size || size_t{3} * static_cast<size_t>(size->width) * static_cast<size_t>(size->height) > bytes_per_image_)
-        return picture;
+    if (!picture.encoded()) return {.image = keep(index, std::move(picture.image)), .file = {}, .name = {}};
+    const auto size = image_size(picture.file);
+    if (!size || size_t{3} * static_cast<size_t>(size->width) * static_cast<size_t>(size->height) > bytes_per_image_)
+      return picture;
+    try {
+      return {.image = keep(index, decode_image(picture.file, picture.name)), .file = {}, .name = {}};
+    } catch (const Error&) {
+      return picture;  // for whoever decodes it to meet the error, and perhaps to use a part
     }
-    return {.image = keep(index, decode_picture(std::move(picture))), .file = {}, .name = {}};
   }
 
  private:

@@ -58,6 +58,8 @@ struct DecodeLimits {
   int64_t max_bytes = int64_t{1} << 30;
   // Encoders write about 10 scans per progressive JPEG; each costs a pass over all coefficients.
   int max_scans = 100;
+  // Not refused: a JPEG that ends early or breaks inside, once it has its first row; what is missing is gray or black.
+  bool partial = false;
 };
 
 // Decodes a JPEG or PNG file, told apart by content, to the bytes of Pillow's Image.open(f).convert("RGB"):

@@ -23,7 +23,8 @@ constexpr int kRegionMargin = 8;
 // nothing that needs a destructor.
 class JpegReader {
  public:
-  explicit JpegReader(std::span<const uint8_t> bytes) : bytes_(bytes) {
+  // With `partial`, an image whose end is missing is read as if the end followed.
+  explicit JpegReader(std::span<const uint8_t> bytes, bool partial = false) : bytes_(bytes), partial_(partial) {
     jpeg_.err = jpeg_std_error(&errors_);
     jpeg_.client_data = this;
     errors_.error_exit = [](j_common_ptr jpeg) {
@@ -60,6 +61,7 @@ class JpegReader {
   // 0xff byte than one followed by zero, so this is a search and no decoding.
   int count_scans() const {
     int scans = 1;
+    if (past_end_) return scans;
     const uint8_t* const end = bytes_.data() + bytes_.size();
     const uint8_t* p = source_.next_input_byte;
     while (end - p >= 2) {
@@ -71,9 +73,12 @@ class JpegReader {
     return scans;
   }
 
-  // Data beyond the last row may be missing, as for Pillow.
+  // Data beyond the last row may be missing, as for Pillow; with `partial`, that beyond the first.
   bool read_pixels(J_COLOR_SPACE color_space, uint8_t* pixels) {
-    if (setjmp(jump_) != 0) return ended_ && started_ && jpeg_.output_scanline == jpeg_.output_height;
+    if (setjmp(jump_) != 0) {
+      if (partial_) return started_ && jpeg_.output_scanline > 0;
+      return ended_ && started_ && jpeg_.output_scanline == jpeg_.output_height;
+    }
     jpeg_.out_color_space = color_space;
     jpeg_start_decompress(&jpeg_);
     started_ = true;
@@ -143,19 +148,30 @@ class JpegReader {
     source_.bytes_in_buffer = bytes_.size();
     source_.init_source = [](j_decompress_ptr) {};
     source_.fill_input_buffer = [](j_decompress_ptr jpeg) -> boolean {
-      static_cast<JpegReader*>(jpeg->client_data)->end_of_file();
+      return static_cast<JpegReader*>(jpeg->client_data)->pass_end();
     };
     source_.skip_input_data = [](j_decompress_ptr jpeg, long count) {
       jpeg_source_mgr* source = jpeg->src;
       if (count <= 0) return;
-      if (static_cast<size_t>(count) > source->bytes_in_buffer)
-        static_cast<JpegReader*>(jpeg->client_data)->end_of_file();
+      if (static_cast<size_t>(count) > source->bytes_in_buffer) {
+        static_cast<JpegReader*>(jpeg->client_data)->pass_end();
+        return;
+      }
       source->next_input_byte += count;
       source->bytes_in_buffer -= static_cast<size_t>(count);
     };
     source_.resync_to_restart = jpeg_resync_to_restart;
     source_.term_source = [](j_decompress_ptr) {};
     jpeg_.src = &source_;
+  }
+
+  boolean pass_end() {
+    if (!partial_) end_of_file();
+    static constexpr JOCTET kEnd[] = {0xff, JPEG_EOI};
+    source_.next_input_byte = kEnd;
+    source_.bytes_in_buffer = sizeof kEnd;
+    past_end_ = true;
+    return TRUE;
   }
 
   [[noreturn]] void end_of_file() {
@@ -165,6 +181,8 @@ class JpegReader {
   }
 
   std::span<const uint8_t> bytes_;
+  bool partial_ = false;
+  bool past_end_ = false;
   jpeg_decompress_struct jpeg_{};
   jpeg_error_mgr errors_{};
   jpeg_source_mgr source_{};
@@ -226,7 +244,7 @@ std::optional<ImageSize> jpeg_size(std::span<const uint8_t> bytes) {
 }
 
 Image decode_jpeg(std::span<const uint8_t> bytes, const std::string& name, const DecodeLimits& limits) {
-  JpegReader reader(bytes);
+  JpegReader reader(bytes, limits.partial);
   const auto broken = [&] {
     fail(ErrorKind::data, name, ": broken JPEG, ", reader.message(), "; replace or remove the file");
   };

@@ -96,7 +96,8 @@ struct Loader::Core {
   void fill(const Work& work, Worker* worker);
   void fill_sample(Batch& batch, int64_t position, int64_t draw, Worker* worker);
   bool try_sample(Batch& batch, int64_t position, int64_t index, int64_t draw, Worker* worker);
-  void load(Batch& batch, int64_t position, int64_t index, int64_t draw);
+  void load(Batch& batch, int64_t position, int64_t index, int64_t draw, bool partial);
+  bool load_partial(Batch& batch, int64_t position, int64_t index, int64_t draw);
   void note_bad(int64_t index, const std::string& message);
   template <class Ready>
   void wait_until(std::unique_lock<std::mutex>& lock, const Ready& ready);
@@ -371,12 +372,14 @@ bool Loader::Core::try_sample(Batch& batch, int64_t position, int64_t index, int
     if (worker != nullptr) worker->index = -1;
   };
   try {
-    load(batch, position, index, draw);
+    load(batch, position, index, draw, /*partial=*/false);
   } catch (const Error& found) {
+    const bool used = found.kind() == ErrorKind::data && options.bad_images == BadImages::use_partial &&
+                      load_partial(batch, position, index, draw);
     finish();
     if (found.kind() != ErrorKind::data || options.bad_images == BadImages::fail) throw;
-    note_bad(index, found.what());
-    return false;
+    note_bad(index, found.what() + std::string(used ? "; used as far as it goes" : ""));
+    return used;
   } catch (...) {
     finish();
     throw;
@@ -385,7 +388,18 @@ bool Loader::Core::try_sample(Batch& batch, int64_t position, int64_t index, int
   return true;
 }
 
-void Loader::Core::load(Batch& batch, int64_t position, int64_t index, int64_t draw) {
+// Returns false if there is no part to use.
+bool Loader::Core::load_partial(Batch& batch, int64_t position, int64_t index, int64_t draw) {
+  try {
+    load(batch, position, index, draw, /*partial=*/true);
+    return true;
+  } catch (const Error& found) {
+    if (found.kind() != ErrorKind::data) throw;
+    return false;
+  }
+}
+
+void Loader::Core::load(Batch& batch, int64_t position, int64_t index, int64_t draw, bool partial) {
   const auto bytes = static_cast<size_t>(options.height * options.width * 3);
   try {
     RandomStream random(options.seed, static_cast<uint64_t>(epoch), static_cast<uint64_t>(draw),
@@ -397,7 +411,9 @@ void Loader::Core::load(Batch& batch, int64_t position, int64_t index, int64_t d
       batch.offsets[2 * i + 1] = place.column;
       batch.flips[i] = place.flip ? 1 : 0;
     } else {
-      const Picture picture = dataset->read(index);
+      Picture picture = dataset->read(index);
+      if (partial)
+        picture = {.image = decode_image(picture.file, picture.name, {.partial = true}), .file = {}, .name = {}};
       transform(picture, random, std::span(batch.images).subspan(static_cast<size_t>(position) * bytes, bytes));
     }
   } catch (const Error&) {

@@ -50,6 +50,7 @@ enum class BadImages {
   // Training puts another sample in its place, drawn by the generator for (seed, epoch, bad sample): the rest
   // of the order stays as it was. Evaluation leaves it out of its batch.
   skip,
+  use_partial,  // a JPEG that breaks off is used as far as it goes; what gives no picture at all is skipped
 };
 
 struct LoaderOptions {

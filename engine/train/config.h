@@ -50,7 +50,7 @@ struct TrainConfig {
   int64_t cache_bytes = int64_t{1} << 30;
   double data_timeout = 600;            // seconds that one picture may take; 0: any
   std::string data_on_device = "auto";  // auto, on, off
-  std::string bad_images = "fail";      // fail, skip
+  std::string bad_images = "fail";      // fail, skip, use-partial
   std::optional<int64_t> max_bad;
   std::optional<int64_t> limit_train, limit_val;  // pictures, spread evenly over the data set
   int64_t shapes_train = 20000, shapes_val = 2000;

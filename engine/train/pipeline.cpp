@@ -20,7 +20,9 @@ LoaderOptions loader_options(const TrainConfig& config, LoaderMode mode, int64_t
           .mix = mix_options(config),
           .workers = static_cast<int>(*config.workers),
           .seed = static_cast<uint64_t>(config.seed),
-          .bad_images = config.bad_images == "skip" ? BadImages::skip : BadImages::fail,
+          .bad_images = config.bad_images == "skip"          ? BadImages::skip
+                        : config.bad_images == "use-partial" ? BadImages::use_partial
+                                                             : BadImages::fail,
           .max_bad_fraction = max_bad_fraction(config, samples),
           .rank = rank,
           .ranks = config.ranks.value_or(1),

@@ -110,7 +110,7 @@ DataFacts describe_data(const DatasetPair& data, const TrainConfig& config) {
   const bool generated = config.data_path.empty() || config.data_path == "shapes";
   std::filesystem::path folder = std::filesystem::path(config.data_path).lexically_normal();
   if (!folder.has_filename()) folder = folder.parent_path();
-  const Image first = first_picture(*data.train, config.bad_images == "skip");
+  const Image first = first_picture(*data.train, config.bad_images != "fail");
   return {.name = generated ? "shapes" : folder.filename().string(),
           .generated = generated,
           .train_samples = data.train->size(),

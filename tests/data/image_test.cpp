@@ -285,6 +285,23 @@ TEST(DecodeImageRegion, IsCutFromTheWhole) {
   }
 }
 
+TEST(DecodePartially, GivesTheRowsBeforeTheBreak) {
+  for (const char* name : {"420.jpg", "444_progressive.jpg", "cmyk.jpg"}) {
+    const Bytes file = read_bytes(golden_path(name));
+    const Image whole = decode_image(file, name);
+    const auto half = std::span(file).first(file.size() * 3 / 4);
+    EXPECT_THROW(decode_image(half, name), Error) << name;
+    const Image part = decode_image(half, name, {.partial = true});
+    ASSERT_EQ(part.pixels.size(), whole.pixels.size()) << name;
+    EXPECT_NE(part.pixels, whole.pixels) << name;
+    if (std::string(name) == "420.jpg") {
+      EXPECT_TRUE(std::equal(part.pixels.begin(), part.pixels.begin() + 3 * 8 * part.width, whole.pixels.begin()));
+    }
+    EXPECT_THROW(decode_image(std::span(file).first(20), name, {.partial = true}), Error) << name;
+    EXPECT_EQ(decode_image(file, name, {.partial = true}).pixels, whole.pixels) << name;
+  }
+}
+
 TEST(ImageSize, IsThatOfTheDecodedPicture) {
   for (const char* name : {"420.jpg", "444_progressive.jpg", "gray.jpg", "cmyk.jpg", "rgba16.png"}) {
     const Bytes file = read_bytes(golden_path(name));

@@ -30,8 +30,20 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   RandomStream random(size, 0, 0, purpose::kAugmentation);
   refuses_as_data([&] { decode_and_transform(file, "input", {.size = 24}, random, result, limits); });
 
+  // What is a picture as a whole is one in part.
+  DecodeLimits partly = limits;
+  partly.partial = true;
+  bool refused_partly = true;
+  refuses_as_data([&] {
+    const Image part = decode_image(file, "input", partly);
+    const auto pixels = static_cast<size_t>(part.width) * static_cast<size_t>(part.height);
+    if (pixels == 0 || part.pixels.size() != 3 * pixels) std::abort();
+    refused_partly = false;
+  });
+
   Image image;
   if (refuses_as_data([&] { image = decode_image(file, "input", limits); })) return 0;
+  if (refused_partly) std::abort();
   const auto pixels = static_cast<size_t>(image.width) * static_cast<size_t>(image.height);
   if (pixels == 0 || image.pixels.size() != 3 * pixels) std::abort();
   transform_image(TrainTransform{.size = 24, .interpolation = Interpolation::bicubic}, image, random, result);

@@ -104,6 +104,12 @@ TEST(BadPictures, EndTheRunOrAreSkippedAndListed) {
   EXPECT_EQ(read_json(workspace / "skip" / "summary.json").at("bad_images"), 2);
   EXPECT_EQ(read_json(workspace / "skip" / "summary.json").at("val_samples"), 7);
 
+  const CommandResult partly = workspace.run(on(workspace / "data", "partly", {"--bad-images", "use-partial"}));
+  ASSERT_EQ(partly.exit_code, 0) << partly.err;
+  EXPECT_THAT(partly.err, HasSubstr("; used as far as it goes"));
+  EXPECT_EQ(read_json(workspace / "partly" / "summary.json").at("bad_images"), 2);
+  EXPECT_EQ(read_json(workspace / "partly" / "summary.json").at("val_samples"), 8);
+
   const CommandResult many = workspace.run(on(workspace / "data", "many", {"--bad-images", "skip", "--max-bad", "0"}));
   EXPECT_EQ(many.exit_code, 3);
 }
