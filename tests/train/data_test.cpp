@@ -92,7 +92,8 @@ TEST(BadPictures, EndTheRunOrAreSkippedAndListed) {
   write_image_folder(workspace / "data", 32, 16, 4);
   write_text(workspace / "data" / "train" / "dark" / "0.jpg", "this is no picture");
   const std::string whole = jpeg(32, 9);
-  write_text(workspace / "data" / "val" / "light" / "17.jpg", whole.substr(0, whole.size() / 2));
+  write_text(workspace / "data" / "val" / "light" / "17.jpg",
+             whole.substr(0, whole.find("\xff\xda") + 18));  // into its pixels
 
   const CommandResult failed = workspace.run(on(workspace / "data", "fail"));
   EXPECT_EQ(failed.exit_code, 3);
