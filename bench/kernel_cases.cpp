@@ -198,10 +198,11 @@ std::vector<MakeCase> kernel_cases(const Module& module, const std::vector<NetCo
     cases.push_back([=] { return maker.backward_reduce(r, c); });
     cases.push_back([=] { return maker.backward_apply(r, c); });
   }
-  for (const auto& [name, rule] : {std::pair<const char*, kernels::OptimizerRule>{"sgd_step", {.momentum = 0.9f}},
-                                   {"lars_step", {.kind = kernels::OptimizerKind::lars, .momentum = 0.9f}},
-                                   {"adamw_step", {.kind = kernels::OptimizerKind::adamw}},
-                                   {"lamb_step", {.kind = kernels::OptimizerKind::lamb}}})
+  for (const auto& [name, rule] :
+       {std::pair<const char*, kernels::OptimizerRule>{"optimizer_step SGD", {.momentum = 0.9f}},
+        {"optimizer_step LARS", {.kind = kernels::OptimizerKind::lars, .momentum = 0.9f}},
+        {"optimizer_step AdamW", {.kind = kernels::OptimizerKind::adamw}},
+        {"optimizer_step LAMB", {.kind = kernels::OptimizerKind::lamb}}})
     cases.push_back(
         [=, name = name, rule = rule, parameters = options.parameters] { return maker.step(name, rule, parameters); });
   for (MakeCase& make : other_kernel_cases(module, convolutions, options, stream)) cases.push_back(std::move(make));
