@@ -3,24 +3,37 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <optional>
+#include <string>
 
 #include "engine/error.h"
+#include "engine/fallback.h"
 #include "engine/train/device_choice.h"
+#include "engine/train/device_data.h"
 #include "engine/train/log.h"
 #include "engine/train/recipe.h"
 
 namespace engine {
 namespace {
 
+// With a little too little memory a step can be done, but not be recorded.
+int64_t unrecorded_steps() {
+  int64_t steps = 0;
+  for (const auto& [reason, count] : fallbacks())
+    if (reason.find("could not be recorded") != std::string::npos) steps += count;
+  return steps;
+}
+
 bool fits(const TrainSetup& setup) {
   // Everything that the trial allocates is gone at its end.
   const std::unique_ptr<Optimizer> optimizer = make_optimizer(setup.config, setup.model.module->parameters());
   TrainStep step(setup.model, *optimizer, step_options(setup));
   const int64_t size = *setup.config.train_crop_size;
+  const int64_t before = unrecorded_steps();
   try {
     step.rehearse({.count = batch_at_once(setup.config), .height = size, .width = size},
                   std::min(*setup.config.val_batch_size, setup.facts.val_samples));
-    return true;
+    return unrecorded_steps() == before;
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::memory) throw;
     return false;
@@ -45,6 +58,7 @@ void fit_batch(TrainSetup& setup) {
         "them");
   if (setup.resume.checkpoint) return;
   set_up_device(setup.device, config);
+  const std::optional<DeviceData> data = keep_on_device(config, *setup.data.train, setup.device);  // its memory
   const int64_t asked = *config.batch_size;
   while (!fits(setup)) {
     if (*config.batch_size % 2 != 0)

@@ -200,7 +200,7 @@ TEST(AutoBatch, HalvesTheBatchUntilItFits) {
   // The same flags go on with what was found.
   const CommandResult rest = workspace.run(with(workspace.tiny("run", flags), {"--resume", "auto"}), small);
   EXPECT_EQ(rest.exit_code, 0) << rest.err;
-  EXPECT_THAT(rest.err, HasSubstr("resumed  step 1 of epoch 1"));
+  EXPECT_THAT(rest.err, HasSubstr("resumed  step 1 of epoch 2"));
 }
 
 TEST(AutoBatch, KeepsABatchThatFits) {
