@@ -9,12 +9,13 @@
 namespace engine::bench {
 namespace {
 
-struct Precision {
+struct NamedPrecision {
   const char* name;
-  DType dtype;
+  Precision precision;
 };
-constexpr Precision kPrecisions[] = {{"fp32", DType::f32},    {"bf16", DType::bf16},     {"fp16", DType::f16},
-                                     {"float32", DType::f32}, {"bfloat16", DType::bf16}, {"float16", DType::f16}};
+const NamedPrecision kPrecisions[] = {{"fp32", DType::f32},   {"tf32", {DType::f32, true}}, {"bf16", DType::bf16},
+                                      {"fp16", DType::f16},   {"float32", DType::f32},      {"bfloat16", DType::bf16},
+                                      {"float16", DType::f16}};
 
 }  // namespace
 
@@ -22,18 +23,16 @@ const char* name_of(Mode mode) {
   return mode == Mode::train ? "train" : "inference";
 }
 
-const char* precision_name(DType dtype) {
+const char* precision_name(Precision precision) {
   return std::find_if(std::begin(kPrecisions), std::end(kPrecisions),
-                      [&](const Precision& known) { return known.dtype == dtype; })
+                      [&](const NamedPrecision& known) { return known.precision == precision; })
       ->name;
 }
 
-DType precision_dtype(const std::string& name) {
-  for (const Precision& known : kPrecisions)
-    if (name == known.name) return known.dtype;
-  check(name != "tf32",
-        "--precision tf32: the engine never rounds f32 products to TF32, on no device; expected fp32, bf16 or fp16");
-  fail(ErrorKind::usage, "--precision is '", printable(name), "', expected fp32, bf16 or fp16");
+Precision named_precision(const std::string& name) {
+  for (const NamedPrecision& known : kPrecisions)
+    if (name == known.name) return known.precision;
+  fail(ErrorKind::usage, "--precision is '", printable(name), "', expected fp32, tf32, bf16 or fp16");
 }
 
 std::string describe(const BenchCase& cell) {

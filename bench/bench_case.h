@@ -12,9 +12,9 @@ struct BenchCase {
   std::string force_impl;  // own, cudnn; empty: what is faster
 };
 
-const char* name_of(Mode mode);                  // "train", "inference"
-const char* precision_name(DType dtype);         // "fp32", "bf16", "fp16"
-DType precision_dtype(const std::string& name);  // Throws Error(usage) for another one.
-std::string describe(const BenchCase& cell);     // "resnet50 train bf16, batch 64 of 224x224"
+const char* name_of(Mode mode);                      // "train", "inference"
+const char* precision_name(Precision precision);     // "fp32", "tf32", "bf16", "fp16"
+Precision named_precision(const std::string& name);  // Throws Error(usage) for another one.
+std::string describe(const BenchCase& cell);         // "resnet50 train bf16, batch 64 of 224x224"
 
 }  // namespace engine::bench

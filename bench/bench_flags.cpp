@@ -29,7 +29,7 @@ struct Flag {
 constexpr Flag kFlags[] = {
     {"What", "--model", "NAME", "a model or pattern such as 'resnet*', several times or as a list (resnet50)"},
     {"What", "-b,--batch-size", "N,...", "images a step (a usual one for model and device)"},
-    {"What", "--precision", "P,...", "of the activations: fp32, bf16, fp16 (fp32)"},
+    {"What", "--precision", "P,...", "fp32, tf32, bf16, fp16 (fp32)"},
     {"What", "--bench", "MODE", "train, inference or both (both)"},
     {"What", "--image-size,--img-size", "S", "height and width (the model's usual one)"},
     {"What", "--device", "D", "auto, cpu, cuda, cuda:N, emulated (auto)"},
@@ -133,10 +133,14 @@ void check_device_name(const std::string& name) {
 }
 
 // The CPU's products have two types; other devices have all.
-void check_precision(DType precision, Device device) {
-  if (device.type != DeviceType::cpu || precision == DType::f32) return;
+void check_precision(Precision precision, Device device) {
+  if (precision.tf32) {
+    backend(device).set_tf32(true);  // says why not
+    backend(device).set_tf32(false);
+  }
+  if (device.type != DeviceType::cpu || precision.dtype == DType::f32) return;
   const std::string description = device_description(device);
-  if (precision == DType::f16) {
+  if (precision.dtype == DType::f16) {
     fail(ErrorKind::device, "--precision fp16: ", description,
          " computes in fp32 and bf16; use one of these, or --device cuda");
   }
@@ -189,8 +193,8 @@ BenchOptions parse_bench_flags(int argc, const char* const* argv) {
   result.models = given("--model") ? list<std::string>(values["--model"], [](const std::string& s) { return s; })
                                    : std::vector<std::string>{"resnet50"};
   result.batches = list<int64_t>(values["--batch-size"], [](const std::string& s) { return whole("--batch-size", s); });
-  result.precisions =
-      given("--precision") ? list<DType>(values["--precision"], precision_dtype) : std::vector<DType>{DType::f32};
+  result.precisions = given("--precision") ? list<Precision>(values["--precision"], named_precision)
+                                           : std::vector<Precision>{DType::f32};
   result.modes = modes(text("--bench", "both"));
   result.device = text("--device", "auto");
   check_device_name(result.device);
@@ -262,7 +266,7 @@ std::vector<std::string> matching_models(const std::vector<std::string>& pattern
 
 std::vector<BenchCase> grid(const BenchOptions& options, Device device) {
   std::vector<BenchCase> cells;
-  for (const DType precision : options.precisions) check_precision(precision, device);
+  for (const Precision precision : options.precisions) check_precision(precision, device);
   for (const std::string& name : matching_models(options.models)) {
     const models::Specification& model = models::find_specification(name);
     const int64_t size = options.image_size > 0 ? options.image_size : model.default_image_size();
@@ -270,7 +274,7 @@ std::vector<BenchCase> grid(const BenchOptions& options, Device device) {
           model.minimum_image_size());
     const std::vector<int64_t> batches =
         options.batches.empty() ? std::vector<int64_t>{usual_batch(model, device)} : options.batches;
-    for (const DType precision : options.precisions)
+    for (const Precision precision : options.precisions)
       for (const Mode mode : options.modes)
         for (const int64_t batch : batches) {
           BenchCase cell;

@@ -13,7 +13,7 @@ struct BenchOptions {
 
   std::vector<std::string> models;  // names or patterns: resnet*, resnet[15]0*
   std::vector<int64_t> batches;     // empty: a usual one for model and device
-  std::vector<DType> precisions;
+  std::vector<Precision> precisions;
   std::vector<Mode> modes;
   std::string device = "auto";
   int64_t image_size = 0;  // 0: the model's usual one

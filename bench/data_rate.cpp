@@ -64,7 +64,7 @@ DataRate measure_with_data(const BenchCase& cell, const std::string& path, doubl
   models::ResNet net = models::make_resnet(work.model, {.num_classes = input.facts.num_classes});
   net.to(work.device);
   const InputFormat format = {
-      .device = work.device, .dtype = work.precision, .normalization = normalization(input.facts)};
+      .device = work.device, .dtype = work.precision.dtype, .normalization = normalization(input.facts)};
   LoaderOptions options = train_loader_options(config, input.data.train->size());
   Batch batch;
   DataRate rate;

@@ -113,7 +113,7 @@ LayerReport profile_layers(const LayerOptions& options, const Ceilings& ceilings
   report.image_size = work.image_size > 0 ? work.image_size : net.specification().default_image_size();
   report.threads = num_threads();
   report.emulated = work.device.type == DeviceType::emulated;
-  report.floor = step_floor(net, work.batch, report.image_size, work.precision, work.mode, ceilings);
+  report.floor = step_floor(net, work.batch, report.image_size, work.precision.dtype, work.mode, ceilings);
   if (options.seconds_per_candidate > 0) add_candidates(report, profile, options);
   return report;
 }

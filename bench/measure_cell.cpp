@@ -81,11 +81,12 @@ std::string advise_batch(const WorkloadOptions& work) {
 CellRunner::CellRunner(Device device, const CellOptions& options)
     : device_(device), options_(options), monitor_(device) {}
 
-const Ceilings& CellRunner::ceilings(DType dtype) {
-  const auto found = ceilings_.find(dtype);
+const Ceilings& CellRunner::ceilings(Precision precision) {
+  backend(device_).set_tf32(precision.tf32);
+  const auto found = ceilings_.find(precision);
   if (found != ceilings_.end()) return found->second;
   const double long_enough = options_.quick ? 0.001 : 0.02;
-  return ceilings_[dtype] = measure_ceilings(device_, dtype, long_enough);
+  return ceilings_[precision] = measure_ceilings(device_, precision.dtype, long_enough);
 }
 
 // Processors that are slower than before make slower steps; a GPU's steps do not wait for them.
@@ -141,6 +142,7 @@ void CellRunner::time_steps(CellResult& result) {
 }
 
 void CellRunner::measure(CellResult& result) {
+  backend(device_).set_tf32(result.cell.work.precision.tf32);
   const WorkloadOptions& work = result.cell.work;
   describe_model(result);
   time_steps(result);
@@ -155,7 +157,7 @@ void CellRunner::measure(CellResult& result) {
   if (device_.type != DeviceType::emulated) {
     result.ceilings = ceilings(work.precision);
     const models::ResNet net = models::make_resnet(work.model, {.initialize = false});
-    result.floor = step_floor(net, work.batch, work.image_size, work.precision, work.mode, *result.ceilings);
+    result.floor = step_floor(net, work.batch, work.image_size, work.precision.dtype, work.mode, *result.ceilings);
   }
   if (!options_.data_path.empty())
     result.data = measure_with_data(result.cell, options_.data_path, std::max(options_.min_seconds, 0.1));

@@ -53,7 +53,8 @@ class CellRunner {
   // Throws nothing that is the cell's own fault: see CellResult::error.
   CellResult run(const BenchCase& cell);
 
-  const Ceilings& ceilings(DType dtype);
+  // From now on the device computes in that precision.
+  const Ceilings& ceilings(Precision precision);
   const DeviceMonitor& monitor() const { return monitor_; }
 
  private:
@@ -64,7 +65,7 @@ class CellRunner {
   Device device_;
   CellOptions options_;
   DeviceMonitor monitor_;
-  std::map<DType, Ceilings> ceilings_;
+  std::map<Precision, Ceilings> ceilings_;
   double last_calibration_ = 0;
 };
 

@@ -21,8 +21,9 @@ Json text_or_null(const std::string& text) {
   return text.empty() ? Json() : Json(text);
 }
 
-const char* math_mode(DType precision) {
-  switch (precision) {
+const char* math_mode(Precision precision) {
+  if (precision.tf32) return "tf32 products, fp32 sums";
+  switch (precision.dtype) {
     case DType::bf16:
       return "bf16 products, fp32 sums";
     case DType::f16:

@@ -41,7 +41,7 @@ constexpr const char* kUsage =
   --model NAME           resnet50, resnet20, ...                             (resnet50)
   --batch N              images a step                                       (32)
   --image-size S         height and width                                    (the model's usual one)
-  --precision P          of the activations: fp32, bf16, fp16                (fp32)
+  --precision P          fp32, tf32, bf16, fp16                              (fp32)
   --mode train|inference                                                     (train)
   --device D             cpu, cuda, cuda:1, emulated                         (cpu)
   --force-impl own|cudnn on a GPU: instead of the faster one for each convolution
@@ -90,7 +90,7 @@ Options parse(const std::vector<std::string>& args) {
     else if (flag == "--image-size")
       o.work.image_size = static_cast<int64_t>(number());
     else if (flag == "--precision")
-      o.work.precision = precision_dtype(value());
+      o.work.precision = named_precision(value());
     else if (flag == "--mode")
       o.work.mode = choice("train", "inference") ? Mode::inference : Mode::train;
     else if (flag == "--device")
@@ -151,7 +151,7 @@ void run_layers(const Options& o) {
   report["layers"] = Json::array();
   for (const LayerTime& time : measure_layers(net, {.batch = o.work.batch,
                                                    .image_size = size,
-                                                   .precision = o.work.precision,
+                                                   .precision = o.work.precision.dtype,
                                                    .training = o.work.mode == Mode::train})) {
     const auto& s = time.shape;
     report["layers"].push_back({{"layers", time.layers},
@@ -199,6 +199,7 @@ void print_for_people(const Json& report) {
 void run_steps(const Options& o) {
   const ProcessUsage bare = process_usage();
   if (!o.force_impl.empty()) backend(o.work.device).force_implementation(o.force_impl);
+  backend(o.work.device).set_tf32(o.work.precision.tf32);
   Workload work(o.work);
   if (!o.exchange.empty()) work.write_exchange(o.exchange);
   Json losses = Json::array();

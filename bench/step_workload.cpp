@@ -57,8 +57,8 @@ Workload::ImageBatch Workload::random_batch(RandomStream& random) const {
 Tensor Workload::input() const {
   const Tensor& images = batch_.images;
   if (images.dtype() == DType::u8)
-    return normalize_images(images, kImageNetNormalization.mean, kImageNetNormalization.std, options_.precision);
-  return options_.precision == DType::f32 ? images : images.to(options_.precision);
+    return normalize_images(images, kImageNetNormalization.mean, kImageNetNormalization.std, options_.precision.dtype);
+  return options_.precision.dtype == DType::f32 ? images : images.to(options_.precision.dtype);
 }
 
 Workload::~Workload() = default;

@@ -19,11 +19,21 @@ namespace engine::bench {
 
 enum class Mode : uint8_t { train, inference };
 
+// How activations are stored, and whether f32 products may round their operands to TF32.
+struct Precision {
+  DType dtype = DType::f32;
+  bool tf32 = false;
+
+  Precision() = default;
+  Precision(DType stored, bool rounded = false) : dtype(stored), tf32(rounded) {}
+  auto operator<=>(const Precision&) const = default;
+};
+
 struct WorkloadOptions {
   std::string model = "resnet50";
   int64_t batch = 32;
   int64_t image_size = 0;  // 0: the model's usual one
-  DType precision = DType::f32;
+  Precision precision;
   Mode mode = Mode::train;
   Device device;
   // 0: one batch of f32 images. Otherwise so many batches of u8 images, another one each step, normalised in the step:

@@ -107,8 +107,16 @@ TEST(Flags, NeedTheirValues) {
   EXPECT_EQ(refused({"--model"}), "--model needs a value");
 }
 
-TEST(Flags, RefuseTf32WithTheReason) {
-  EXPECT_THAT(refused({"--precision", "tf32"}), HasSubstr("never rounds f32 products to TF32"));
+TEST(Flags, RefuseTf32OnTheCpu) {
+  const BenchOptions options = parse({"--model", "resnet18", "--precision", "tf32"});
+  try {
+    grid(options, Device{});
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::device);
+    EXPECT_THAT(error.what(), HasSubstr("has no TF32 arithmetic; use --precision fp32"));
+  }
+  EXPECT_THAT(described(grid(options, {DeviceType::emulated})), testing::Each(HasSubstr(" tf32, ")));
 }
 
 TEST(Flags, RefuseNumbersThatAreNone) {
