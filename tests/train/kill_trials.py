@@ -43,6 +43,7 @@ def arguments():
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0, help="of the moments and signals")
     parser.add_argument("--jobs", type=int, default=1, help="trials at a time")
+    parser.add_argument("--minutes", type=float, help="begin no more trials after that")
     parser.add_argument("--folder", type=Path, help="where runs are made (default: a temporary folder)")
     parser.add_argument("--keep", type=Path, help="where to keep the folders of failed trials")
     parser.add_argument("more", nargs="*", help="flags of resnet-train, after --")
@@ -131,6 +132,8 @@ def main():
         expected, seconds = outcome(whole.run), time.monotonic() - start
 
         def trial(number):
+            if options.minutes and time.monotonic() - start > 60 * options.minutes:
+                return None
             result = Trial(options, folder, number, seconds).go(expected)
             if result.problem and options.keep:
                 shutil.copytree(result.run, options.keep / result.run.name, dirs_exist_ok=True)
@@ -138,14 +141,14 @@ def main():
             return number, result
 
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-            results = list(pool.map(trial, range(options.trials)))
+            results = [done for done in pool.map(trial, range(options.trials)) if done]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     failures = {number: result.problem for number, result in results if result.problem}
     report = {
         "flags": [*TINY, *options.more],
         "seed": options.seed,
-        "trials": options.trials,
+        "trials": len(results),
         "kills": sum(result.kills for _, result in results),
         "kills_in_a_save": sum(result.unfinished for _, result in results),
         "failed": len(failures),

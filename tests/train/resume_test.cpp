@@ -53,6 +53,8 @@ INSTANTIATE_TEST_SUITE_P(
     Cpu, ResumeOf,
     ::testing::Values(Feature{"nesterov", {"--opt", "sgd_nesterov"}},
                       Feature{"accumulation", {"--grad-accum-steps", "2", "--batch-size", "8"}},
+                      Feature{"exact_accumulation",
+                              {"--grad-accum-steps", "2", "--batch-size", "8", "--accum-bn", "exact"}},
                       Feature{"schedule", {"--lr-scheduler", "cosine", "--lr-warmup-epochs", "1.5"}},
                       Feature{"random_resized_crops", {"--crop", "rrc", "--label-smoothing", "0.1"}},
                       Feature{"binary_loss", {"--loss", "bce"}}, Feature{"adamw", {"--opt", "adamw"}},
@@ -66,10 +68,14 @@ INSTANTIATE_TEST_SUITE_P(
 
 // The GPU's code, whose steps are recorded and replayed. Several features a run, since the emulator is slow.
 INSTANTIATE_TEST_SUITE_P(Emulated, ResumeOf,
-                         ::testing::Values(Feature{
-                             "bf16_nesterov_accumulation",
-                             {"--device", "emulated", "--precision", "bf16", "--opt", "sgd_nesterov",
-                              "--grad-accum-steps", "2", "--batch-size", "4", "--shapes-train", "32"}}),
+                         ::testing::Values(Feature{"bf16_nesterov_accumulation",
+                                                   {"--device", "emulated", "--precision", "bf16", "--opt",
+                                                    "sgd_nesterov", "--grad-accum-steps", "2", "--batch-size", "4",
+                                                    "--shapes-train", "32"}},
+                                           Feature{"fp16_adamw_average_mixup",
+                                                   {"--device", "emulated", "--precision", "fp16", "--opt", "adamw",
+                                                    "--model-ema", "--model-ema-steps", "2", "--mixup-alpha", "0.2",
+                                                    "--batch-size", "8", "--shapes-train", "32"}}),
                          [](const auto& instance) { return instance.param.name; });
 
 TEST(Resume, AfterEveryStepGivesTheSameBits) {
