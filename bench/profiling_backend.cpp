@@ -302,6 +302,9 @@ void ProfilingBackend::find_non_finite(std::span<const Tensor> tensors, const Te
   timed("find_non_finite", describe, [&] { inner_.find_non_finite(tensors, found); });
 }
 
+std::unique_ptr<DeviceRanks> ProfilingBackend::join_ranks(Communicator& ranks, std::string* reason) {
+  return inner_.join_ranks(ranks, reason);
+}
 std::unique_ptr<Timeline> ProfilingBackend::make_timeline() {
   return inner_.make_timeline();
 }

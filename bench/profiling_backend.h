@@ -107,6 +107,7 @@ class ProfilingBackend final : public Backend {
   void average(std::span<const AveragedTensor> tensors, float decay) override;
 
   void find_non_finite(std::span<const Tensor> tensors, const Tensor& found) override;
+  std::unique_ptr<DeviceRanks> join_ranks(Communicator& ranks, std::string* reason) override;
   // None: what is recorded cannot be timed one by one.
   std::unique_ptr<Recording> make_recording() override { return nullptr; }
   std::unique_ptr<Timeline> make_timeline() override;
