@@ -25,7 +25,7 @@ struct Row {
   const uint8_t* x;  // the image's row, null outside of the image
   int64_t column0;
   bool flipped;
-  int64_t erased_begin, erased_end;  // columns
+  int erased_begin, erased_end;  // columns
 
   GPU_DEVICE Row(const Job& job, int64_t image, int64_t p) {
     const int64_t row = p + (job.offsets ? job.offsets[2 * image] : 0);
@@ -35,13 +35,17 @@ struct Row {
     flipped = job.flips && job.flips[image] != 0;
     const int64_t* box = job.erased ? job.erased + 4 * image : nullptr;
     const bool erased = box && p >= box[0] && p < box[2];
-    erased_begin = erased ? box[1] : 0;
-    erased_end = erased ? box[3] : 0;
+    erased_begin = erased ? within(box[1], job.q) : 0;
+    erased_end = erased ? within(box[3], job.q) : 0;
   }
 
-  GPU_DEVICE float operator()(const Job& job, int64_t q, int64_t c) const {
+  GPU_DEVICE static int within(int64_t column, int64_t columns) {
+    return static_cast<int>(column < 0 ? 0 : column < columns ? column : columns);
+  }
+
+  GPU_DEVICE float operator()(const Job& job, int q, int c) const {
     if (q >= erased_begin && q < erased_end) return 0.0f;
-    const int64_t column = column0 + (flipped ? job.q - 1 - q : q);
+    const int64_t column = column0 + (flipped ? static_cast<int>(job.q) - 1 - q : q);
     const float u = x && column >= 0 && column < job.w ? static_cast<float>(x[column * job.c + c]) : 0.0f;
     return (u / 255.0f - job.mean[c - job.first_c]) / job.std[c - job.first_c];
   }
@@ -59,8 +63,9 @@ __global__ void __launch_bounds__(kThreads) normalize(Job job, T* y, int64_t vec
   const ImageMix mix = Mixes ? *job.mix : ImageMix{};
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < vectors; i += step) {
     const int64_t image_row = i / row_vectors, n = image_row / job.p, p = image_row % job.p;
-    const int64_t element = i % row_vectors * V;
-    int64_t q = element / job.c, c = element % job.c;
+    // A row fits into 32 bits: wider counters cost registers, of which there are too few then.
+    const int element = static_cast<int>(i % row_vectors) * V, channels = static_cast<int>(job.c);
+    int q = element / channels, c = element % channels;
     if (V == 1 && (c < job.first_c || c >= job.last_c)) continue;
     const Row own(job, n, p), other(job, Mixes ? partner_of(n, job.n, mix) : n, p);
     const bool row_in_box = Mixes && p >= mix.top && p < mix.bottom;
@@ -75,7 +80,7 @@ __global__ void __launch_bounds__(kThreads) normalize(Job job, T* y, int64_t vec
         value = weight == 0 ? added : fmaf(weight, value, added);
       }
       values[j] = value;
-      if (++c == job.c) c = 0, ++q;
+      if (++c == channels) c = 0, ++q;
     }
     store(y + i * V, values);
   }
@@ -96,7 +101,7 @@ __global__ void __launch_bounds__(kThreads) mix_labels(MixedTargets args) {
 
 bool normalize_images(const NormalizeImages& args, Stream stream) {
   if (args.n < 1 || args.h < 1 || args.w < 1 || args.c < 1 || args.p < 1 || args.q < 1) return false;
-  if (!args.x || !args.y || !args.mean || !args.std) return false;
+  if (!args.x || !args.y || !args.mean || !args.std || args.q > INT32_MAX / args.c) return false;
   return with_type(args.type, [&](auto stored) {
     using T = decltype(stored);
     const bool vectors = args.c <= kMostChannels && args.q * args.c % kVector<T> == 0 && aligned16(args.y);

@@ -23,7 +23,7 @@ struct ImageMix {
 // without flips not flipped; without erased nothing is erased (Zhong et al. 2020); without mix w = 1. x [N,H,W,C] u8, y
 // [N,P,Q,C] of `type`. Moves: the cropped part of x, twice where it is mixed, and y. Needs: mean and std are host
 // arrays of C numbers, read before the call returns; indices, offsets, flips, erased and mix lie on the device. x, y
-// not overlapping. One launch for 8 channels.
+// not overlapping; Q*C below 2^31. One launch for 8 channels.
 struct NormalizeImages {
   int64_t n = 0, h = 0, w = 0, c = 3;
   int64_t p = 0, q = 0;
