@@ -147,9 +147,10 @@ __global__ void __launch_bounds__(kThreads)
   partials[2 * blockIdx.x + 1] = static_cast<float>(sums.y);
 }
 
-// The new parameters. A block a chunk.
+// The new parameters. A block a chunk. Three blocks a multiprocessor: left to itself, ptxas aims at more for sm_90a and
+// spills.
 template <class T, OptimizerKind kKind>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 3)
     step(const OptimizerChunk* chunks, const float* lr_on_device, const float* grad_scale, const uint32_t* skip,
          OptimizerRule rule, const float* corrections, const float* partials) {
   const OptimizerChunk chunk = chunks[blockIdx.x];
