@@ -82,7 +82,10 @@ std::string short_path(const std::string& file) {
     const std::string here = __FILE__;
     return here.substr(0, here.rfind("kernels/emulator/"));
   }();
-  if (!root.empty() && file.starts_with(root)) return file.substr(root.size());
+  // A compiler cache may have made the paths relative, in debug information behind the folder of the build.
+  const bool relative = root.starts_with("..");
+  const size_t at = root.empty() ? std::string::npos : file.rfind(root);
+  if (at == 0 || (relative && at != std::string::npos)) return file.substr(at + root.size());
   const size_t slash = file.rfind('/');
   return slash == std::string::npos ? file : file.substr(slash + 1);
 }
