@@ -55,6 +55,18 @@ void write_failed_batch(const std::filesystem::path& path, const FailedBatch& ba
                      {"config", batch.config}});
 }
 
+std::string keep_failed_batch(const std::filesystem::path& run_dir, int64_t rank, const FailedBatch& batch,
+                              Module& module) {
+  const std::string name = rank == 0 ? kFailedBatchFile : "failed-batch-rank" + std::to_string(rank) + ".safetensors";
+  const std::string path = (run_dir / name).string();
+  try {
+    write_failed_batch(path, batch, module);
+  } catch (const Error& error) {
+    return std::string("the batch could not be saved: ") + error.what();
+  }
+  return "the batch is saved: resnet-train --replay " + printable(path) + " shows the largest values of each layer";
+}
+
 FailedBatchFile::FailedBatchFile(const std::filesystem::path& path) {
   const SafetensorsFile file = SafetensorsFile::open(path);
   origin_ = printable(file.origin());

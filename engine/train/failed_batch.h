@@ -22,6 +22,11 @@ struct FailedBatch {
 // Its name in the folder of a run.
 inline constexpr const char* kFailedBatchFile = "failed-batch.safetensors";
 
+// Writes it there, under a name with the number of the rank unless that is 0, and says what can be done with it, or why
+// it could not be written: what ends the message about a step that diverged.
+std::string keep_failed_batch(const std::filesystem::path& run_dir, int64_t rank, const FailedBatch& batch,
+                              Module& module);
+
 // Writes it with the parameters and buffers of `module`; images become f32. Throws Error(checkpoint).
 void write_failed_batch(const std::filesystem::path& path, const FailedBatch& batch, Module& module);
 

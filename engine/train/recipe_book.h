@@ -1,5 +1,5 @@
 #pragma once
-// Recipes: published ways to train a ResNet, as data. They lie in recipes/*.json and are compiled in; a file of the
+// Recipes: published ways to train a ResNet, as data. They lie in engine/train/recipes/*.json and are compiled in; a file of the
 // same form can be given instead of a name.
 //
 //   {"title": .., "data": "ImageNet-1k", "source": .., "differs": "what is not as in the source",

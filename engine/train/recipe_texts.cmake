@@ -1,6 +1,6 @@
-# Makes ${CMAKE_CURRENT_BINARY_DIR}/recipe_texts.cpp of recipes/*.json when the build is configured; it is configured again
+# Makes ${CMAKE_CURRENT_BINARY_DIR}/recipe_texts.cpp of recipes/*.json here when the build is configured; it is configured again
 # when one of them changes, comes or goes.
-file(GLOB files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/recipes/*.json)
+file(GLOB files CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/recipes/*.json)
 set(entries "")
 foreach(file ${files})
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})

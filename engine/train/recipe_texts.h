@@ -1,5 +1,5 @@
 #pragma once
-// Private to engine/train: recipes/*.json as recipe_texts.cmake compiles them in.
+// Private to engine/train: engine/train/recipes/*.json as recipe_texts.cmake compiles them in.
 #include <string_view>
 #include <utility>
 #include <vector>

@@ -14,6 +14,7 @@ namespace engine {
 namespace {
 
 constexpr double kMuch = 0.1;  // share of the time
+constexpr int64_t kUnsettledSteps = 10, kJudgedStep = 50;
 
 }  // namespace
 
@@ -61,6 +62,15 @@ std::string bound_hint(const StepTimes& times, const BoundFacts& facts) {
   if (facts.device == "cpu" && facts.threads < facts.cores)
     return fmt::format("{} of {} cores compute: try --threads {}", facts.threads, facts.cores, facts.cores);
   return "";
+}
+
+bool SettledSteps::add(double seconds, const StepTimes& times, int64_t images) {
+  ++steps_;
+  if (steps_ <= kUnsettledSteps || steps_ > kJudgedStep) return false;
+  times_.add(times);
+  seconds_ += seconds;
+  images_ += images;
+  return steps_ == kJudgedStep;
 }
 
 }  // namespace engine

@@ -43,6 +43,21 @@ struct BoundFacts {
 // One sentence on what would make it faster; empty if nothing is known.
 std::string bound_hint(const StepTimes& times, const BoundFacts& facts);
 
+// Steps once they are as they will be: the first ones of a process measure algorithms and fill queues.
+class SettledSteps {
+ public:
+  // Of the next step. True once: when enough have been seen to judge them.
+  bool add(double seconds, const StepTimes& times, int64_t images);
+
+  const StepTimes& times() const { return times_; }
+  double img_per_s() const { return seconds_ > 0 ? static_cast<double>(images_) / seconds_ : 0; }
+
+ private:
+  int64_t steps_ = 0, images_ = 0;
+  double seconds_ = 0;
+  StepTimes times_;
+};
+
 class Stopwatch {
  public:
   // Seconds since the last call, or since it was made.

@@ -22,8 +22,8 @@
 #include "engine/train/device_choice.h"
 #include "engine/train/device_data.h"
 #include "engine/train/evaluate.h"
-#include "engine/train/failed_batch.h"
 #include "engine/train/log.h"
+#include "engine/train/opening_text.h"
 #include "engine/train/pipeline.h"
 #include "engine/train/ranks.h"
 #include "engine/train/run_files.h"
@@ -42,34 +42,8 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-int64_t rank_of(const TrainSetup& setup) {
-  return setup.ranks != nullptr ? setup.ranks->rank() : 0;
-}
-
 constexpr int64_t kMaxMistakes = 24;
 constexpr std::chrono::minutes kReportInterval{1};  // a long run can be looked at while it goes on
-
-// A hint waits until steps are as they will be.
-constexpr int64_t kUnsettledSteps = 10, kHintStep = 50;
-struct Settling {
-  int64_t steps = 0, images = 0;
-  double seconds = 0;
-  StepTimes times;
-};
-
-// What ends the message about a step that diverged.
-std::string save_failed_batch(const TrainSetup& setup, FailedBatch batch) {
-  const int64_t rank = rank_of(setup);
-  const std::string name = rank == 0 ? kFailedBatchFile : fmt::format("failed-batch-rank{}.safetensors", rank);
-  const std::string path = (setup.run_dir / name).string();
-  batch.config = config_json(setup.config);
-  try {
-    write_failed_batch(path, batch, *setup.model.module);
-  } catch (const Error& error) {
-    return std::string("the batch could not be saved: ") + error.what();
-  }
-  return "the batch is saved: resnet-train --replay " + printable(path) + " shows the largest values of each layer";
-}
 
 StepOptions with(StepOptions options, const std::optional<DeviceData>& data) {
   if (data) options.pictures = data->pictures;
@@ -91,10 +65,9 @@ class Trainer {
 
   void begin_average();
   void restore();
-  void announce();
   Stop train_epoch();
   void one_step();
-  void hint_at_bound(double seconds, const StepTimes& times, int64_t images);
+  void hint_at_bound() const;
   bool validate();  // false: interrupted
   void validate_here();
   TrainOutcome finish(Stop stop);
@@ -139,9 +112,9 @@ class Trainer {
   Evaluation last_evaluation_;
   Clock::time_point last_report_ = Clock::now();
   IntervalTimes interval_;
-  std::optional<Settling> settling_ = Settling{};  // until the hint on what bounds the steps
-  int stop_signal_ = 0;                            // that all ranks know of
-  bool first_step_ = true;                         // of this process: measures algorithms, so its time says nothing
+  SettledSteps settled_steps_;
+  int stop_signal_ = 0;     // that all ranks know of
+  bool first_step_ = true;  // of this process: measures algorithms, so its time says nothing
   int64_t epoch_started_ = -1;
   double last_validation_seconds_ = 0;
   Clock::time_point last_save_ = Clock::now();
@@ -201,35 +174,6 @@ void Trainer::restore() {
     average_->set_num_updates(state_.average_updates);
   }
   log_info(fmt::format("resumed  step {} of epoch {} from {}", state_.step, state_.epoch + 1, printable(origin)));
-}
-
-void Trainer::announce() {
-  const TrainConfig& c = setup_.config;
-  const auto line = [](const char* name, const std::string& text) {
-    log_info(styled(Style::bold, fmt::format("{:<8} ", name)) + text);
-  };
-  line("device", environment_.device);
-  line("model", fmt::format("{}, {} parameters, {:.3f} GMACs a picture at {}x{}, {}{}", setup_.model.name,
-                            with_thousands(setup_.model.parameters), static_cast<double>(setup_.model.macs) / 1e9,
-                            *c.train_crop_size, *c.train_crop_size, *c.precision,
-                            c.weights.empty() ? "" : ", from " + printable(c.weights)));
-  line("data", fmt::format("{}; {} worker{}{}", setup_.data.summary, *c.workers, *c.workers == 1 ? "" : "s",
-                           device_data_ ? "; training pictures on the device" : ""));
-  line("train",
-       fmt::format("{} epoch{} of {} steps, {} in all; global batch {}{}; {}, {} lr {:g}, weight decay {:g}{}, seed {}",
-                   epochs_, epochs_ == 1 ? "" : "s", with_thousands(steps_per_epoch_),
-                   with_thousands(schedule_.total_steps), global_batch(c),
-                   c.grad_accum_steps > 1 ? fmt::format(" ({} x {})", *c.batch_size, c.grad_accum_steps) : "", c.opt,
-                   *c.lr_scheduler, *c.lr, *c.weight_decay,
-                   *c.clip_grad_norm > 0 ? fmt::format(", gradient clipped to {:g}", *c.clip_grad_norm) : "", c.seed));
-  if (setup_.ranks != nullptr)
-    line("ranks", fmt::format("{}, {} pictures a step on each{}", setup_.ranks->description(),
-                              *c.batch_size * c.grad_accum_steps, c.sync_bn ? ", batch norms of all together" : ""));
-  if (!c.recipe.empty()) {
-    const std::string expected = recipe_expectation(c);
-    line("recipe", expected.empty() ? printable(c.recipe) : expected);
-  }
-  line("output", printable(setup_.run_dir.string()));
 }
 
 SavedState Trainer::saved_state() {
@@ -303,7 +247,7 @@ void Trainer::one_step() {
     state_.train_seconds += seconds;
     state_.train_images += sums.count;
   }
-  hint_at_bound(seconds, train_step_.times().since(before), sums.count);
+  if (settled_steps_.add(seconds, train_step_.times().since(before), sums.count)) hint_at_bound();
   const Progress now = progress();
   if (state_.step % *setup_.config.print_freq == 0) {
     if (log_) log_->train(now, interval_);
@@ -314,27 +258,19 @@ void Trainer::one_step() {
   if (log_) log_->step(now);
 }
 
-// Once, when the steps have settled, says what they wait for.
-void Trainer::hint_at_bound(double seconds, const StepTimes& times, int64_t images) {
-  if (!settling_) return;
-  ++settling_->steps;
-  if (settling_->steps <= kUnsettledSteps) return;
-  settling_->times.add(times);
-  settling_->seconds += seconds;
-  settling_->images += images;
-  if (settling_->steps < kHintStep) return;
+// What the steps wait for, and what would help.
+void Trainer::hint_at_bound() const {
   const TrainConfig& c = setup_.config;
   const std::string hint =
-      bound_hint(settling_->times, {.device = to_string(setup_.device),
-                                    .precision = *c.precision,
-                                    .native_bf16 = environment_.device.find("with bf16") != std::string::npos,
-                                    .workers = *c.workers,
-                                    .threads = *c.threads,
-                                    .cores = std::max<int64_t>(1, std::thread::hardware_concurrency()),
-                                    .batch = *c.batch_size,
-                                    .img_per_s = static_cast<double>(settling_->images) / settling_->seconds});
-  if (!hint.empty()) log_info(fmt::format("hint: bound={}: {}", bound_by(settling_->times), hint));
-  settling_.reset();
+      bound_hint(settled_steps_.times(), {.device = to_string(setup_.device),
+                                          .precision = *c.precision,
+                                          .native_bf16 = environment_.device.find("with bf16") != std::string::npos,
+                                          .workers = *c.workers,
+                                          .threads = *c.threads,
+                                          .cores = std::max<int64_t>(1, std::thread::hardware_concurrency()),
+                                          .batch = *c.batch_size,
+                                          .img_per_s = settled_steps_.img_per_s()});
+  if (!hint.empty()) log_info(fmt::format("hint: bound={}: {}", bound_by(settled_steps_.times()), hint));
 }
 
 void Trainer::note_left_out(const std::string& why) {
@@ -514,7 +450,10 @@ bool Trainer::concluded() const {
 }
 
 TrainOutcome Trainer::run() {
-  announce();
+  for (const std::string& line :
+       opening_lines(setup_, schedule_, environment_.device, /*data_on_device=*/device_data_.has_value())) {
+    log_info(line);
+  }
   std::optional<SharedStatistics> shared;
   if (links_.statistics) shared.emplace(*links_.statistics);
   if (resumed()) restore();
@@ -564,21 +503,6 @@ TrainOutcome Trainer::run() {
 }
 
 }  // namespace
-
-StepOptions step_options(const TrainSetup& setup, const RankLinks* links) {
-  return {.input = input_format(setup.config, setup.facts, setup.device),
-          .grad_accum_steps = batches_a_step(setup.config),
-          .loss = loss_options(setup.config),
-          .mixes = mix_options(setup.config).any(),
-          .erases = setup.config.random_erase > 0,
-          .max_grad_norm = static_cast<float>(*setup.config.clip_grad_norm),
-          .exchange = links != nullptr ? links->gradients.get() : nullptr,
-          .record = links == nullptr || links->may_record(),
-          .scale_loss = *setup.config.precision == "fp16",
-          .recompute = setup.config.recompute || setup.config.accum_bn == "exact",
-          .skip_nonfinite = setup.config.skip_nonfinite,
-          .on_diverged = [&setup](const FailedBatch& batch) { return save_failed_batch(setup, batch); }};
-}
 
 TrainOutcome train(const TrainSetup& setup) {
   set_up_device(setup.device, setup.config);

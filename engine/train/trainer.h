@@ -43,6 +43,7 @@ struct TrainSetup {
   Communicator* ranks = nullptr;  // of several: only rank 0 uses run_dir
 };
 
+int64_t rank_of(const TrainSetup& setup);  // 0 if there is one only
 StepOptions step_options(const TrainSetup& setup, const RankLinks* links = nullptr);
 
 struct TrainOutcome {
