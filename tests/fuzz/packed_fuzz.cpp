@@ -57,9 +57,8 @@ void open(std::span<const uint8_t> file) {
 // entries get sums that fit; records.
 Bytes sealed(std::span<const uint8_t> data) {
   using namespace engine::packed;
-  Bytes file;
-  file.insert(file.end(), kHeaderMagic.begin(), kHeaderMagic.end());
-  file.resize(kHeaderBytes);
+  Bytes file(kHeaderBytes);
+  std::copy(kHeaderMagic.begin(), kHeaderMagic.end(), file.begin());
   put(file, 8, kVersion);
   const size_t index_bytes = std::min<size_t>(data[0] | data[1] << 8, data.size() - 4);
   const auto index = data.subspan(4, index_bytes), records = data.subspan(4 + index_bytes);
