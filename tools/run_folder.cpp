@@ -5,6 +5,7 @@
 #include <ctime>
 #include <functional>
 #include <system_error>
+#include <vector>
 
 #include "engine/error.h"
 #include "engine/io/file.h"
@@ -51,12 +52,21 @@ bool RunFolder::holds_run() const {
 }
 
 void RunFolder::clear() const {
-  for (const char* name :
-       {"checkpoints", "tb", "metrics.jsonl", "summary.json", "report.html", "run.json", kFailedBatchFile}) {
+  const auto remove = [](const fs::path& path) {
     std::error_code error;
-    fs::remove_all(path_ / name, error);
-    check(!error, "cannot remove ", printable((path_ / name).string()), ": ", error.message());
+    fs::remove_all(path, error);
+    check(!error, "a new run: cannot remove what an earlier one left, ", printable(path.string()), ": ", error.message(),
+          "; remove it by hand, or choose another --output-dir");
+  };
+  for (const char* name : {"checkpoints", "tb", "metrics.jsonl", "summary.json", "report.html", "run.json"}) {
+    remove(path_ / name);
   }
+  std::vector<fs::path> failed;  // one of each rank
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(path_, ignored)) {
+    if (entry.path().filename().string().starts_with(kFailedBatchPrefix)) failed.push_back(entry.path());
+  }
+  for (const fs::path& path : failed) remove(path);
 }
 
 void check_disk(const fs::path& run_dir, Module& net, const TrainConfig& config) {

@@ -21,6 +21,7 @@ struct FailedBatch {
 
 // Its name in the folder of a run.
 inline constexpr const char* kFailedBatchFile = "failed-batch.safetensors";
+inline constexpr const char* kFailedBatchPrefix = "failed-batch";  // of that of any rank
 
 // Writes it there, under a name with the number of the rank unless that is 0, and says what can be done with it, or why
 // it could not be written: what ends the message about a step that diverged.

@@ -12,6 +12,19 @@
 namespace engine::testing {
 namespace {
 
+// Labels, and the targets that say the same.
+struct Labelled {
+  std::vector<int64_t> labels;
+  Array soft;  // [n,k]
+
+  Labelled(int64_t n, int64_t k) : soft(static_cast<size_t>(n * k)) {
+    for (int64_t i = 0; i < n; ++i) {
+      labels.push_back(i * 7 % k);
+      soft[static_cast<size_t>(i * k + labels.back())] = 1;
+    }
+  }
+};
+
 struct Case {
   const char* name;
   int64_t n, k;
@@ -39,13 +52,8 @@ class SoftmaxLossTest : public ::testing::TestWithParam<std::tuple<Case, DType>>
 
 TEST_P(SoftmaxLossTest, Labels) {
   const Case& c = std::get<0>(GetParam());
-  std::vector<int64_t> labels(static_cast<size_t>(c.n));
-  Array soft(static_cast<size_t>(c.n * c.k));
-  for (int64_t i = 0; i < c.n; ++i) {
-    labels[static_cast<size_t>(i)] = i * 7 % c.k;
-    soft[static_cast<size_t>(i * c.k + i * 7 % c.k)] = 1;
-  }
-  check(Tensor::from(labels, {c.n}, test_device()), soft);
+  const Labelled labelled(c.n, c.k);
+  check(Tensor::from(labelled.labels, {c.n}, test_device()), labelled.soft);
 }
 
 TEST_P(SoftmaxLossTest, SoftTargets) {
@@ -93,13 +101,8 @@ class BinaryLossTest : public ::testing::TestWithParam<std::tuple<BinaryCase, DT
 
 TEST_P(BinaryLossTest, Labels) {
   const BinaryCase& c = std::get<0>(GetParam());
-  std::vector<int64_t> labels(static_cast<size_t>(c.n));
-  Array soft(static_cast<size_t>(c.n * c.k));
-  for (int64_t i = 0; i < c.n; ++i) {
-    labels[static_cast<size_t>(i)] = i * 7 % c.k;
-    soft[static_cast<size_t>(i * c.k + i * 7 % c.k)] = 1;
-  }
-  check(Tensor::from(labels, {c.n}, test_device()), soft);
+  const Labelled labelled(c.n, c.k);
+  check(Tensor::from(labelled.labels, {c.n}, test_device()), labelled.soft);
 }
 
 TEST_P(BinaryLossTest, SoftTargets) {

@@ -386,6 +386,18 @@ TEST(RunFolder, IsNotOverwrittenUnasked) {
   EXPECT_EQ(read_json(workspace / "run" / "summary.json").at("steps"), 2);
 }
 
+TEST(RunFolder, OverwritingLeavesNoFailedBatchOfAnyRank) {
+  Workspace workspace;
+  fs::create_directory(workspace / "run");
+  for (const char* name : {"failed-batch.safetensors", "failed-batch-rank1.safetensors", "notes.txt"}) {
+    write_text(workspace / "run" / name, "of an earlier run");
+  }
+  ASSERT_EQ(workspace.run_tiny("run", {"--max-steps", "1", "--overwrite"}).exit_code, 0);
+  EXPECT_FALSE(fs::exists(workspace / "run" / "failed-batch.safetensors"));
+  EXPECT_FALSE(fs::exists(workspace / "run" / "failed-batch-rank1.safetensors"));
+  EXPECT_TRUE(fs::exists(workspace / "run" / "notes.txt"));
+}
+
 TEST(RunFolder, IsRefusedBeforeTrainingWhenItCannotBeWrittenTo) {
   Workspace workspace;
   write_text(workspace / "file", "not a folder");
