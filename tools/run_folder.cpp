@@ -55,8 +55,8 @@ void RunFolder::clear() const {
   const auto remove = [](const fs::path& path) {
     std::error_code error;
     fs::remove_all(path, error);
-    check(!error, "a new run: cannot remove what an earlier one left, ", printable(path.string()), ": ", error.message(),
-          "; remove it by hand, or choose another --output-dir");
+    check(!error, "a new run: cannot remove what an earlier one left, ", printable(path.string()), ": ",
+          error.message(), "; remove it by hand, or choose another --output-dir");
   };
   for (const char* name : {"checkpoints", "tb", "metrics.jsonl", "summary.json", "report.html", "run.json"}) {
     remove(path_ / name);
