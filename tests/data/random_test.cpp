@@ -132,6 +132,12 @@ TEST(RandomPermutation, HoldsEachNumberOnceAndChangesWithEachKey) {
   EXPECT_TRUE(random_permutation(0, 1, 0, purpose::kOrder).empty());
 }
 
+// bench/peers/held_out.py draws the same: tests/bench/held_out_test.py.
+TEST(RandomPermutation, IsTheOneThatPeersDraw) {
+  EXPECT_THAT(random_permutation(12, 7, 3, purpose::kValSplit),
+              ::testing::ElementsAre(7, 8, 0, 10, 9, 5, 6, 11, 2, 4, 3, 1));
+}
+
 TEST(RandomPermutation, EveryNumberIsEquallyLikelyInEveryPlace) {
   constexpr int kSize = 8, kEpochs = 20000;
   std::array<std::array<int, kSize>, kSize> counts{};
