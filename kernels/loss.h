@@ -31,10 +31,11 @@ bool softmax_cross_entropy(const SoftmaxCrossEntropy& args, Stream stream);
 size_t softmax_cross_entropy_workspace(int64_t n);
 Cost softmax_cross_entropy_cost(const SoftmaxCrossEntropy& args);
 
-// loss = 1/N sum_n w sum_k max(z,0) - t z + log(1 + exp(-|z|)),  z = logits[n,k],
-// t = (1-label_smoothing) * target + label_smoothing / K, or, with `binary`, 1 where that is above the threshold, else
-// 0 dlogits[n,k] = w / N (1 / (1 + exp(-z)) - t),  w = 1 if sum_classes, else 1/K Passes, moves, needs, labels out of
-// range and aliasing as above; workspace of softmax_cross_entropy_workspace(n) bytes.
+// loss = 1/N sum_n w sum_k max(z,0) - t z + log(1 + exp(-|z|)),  z = logits[n,k],  w = 1 if sum_classes, else 1/K
+// dlogits[n,k] = w / N (1 / (1 + exp(-z)) - t)
+// t = (1-label_smoothing) * target + label_smoothing / K; with `binary`, 1 where that is above the threshold, else 0.
+// Passes, moves, needs, labels out of range and aliasing as above; workspace of softmax_cross_entropy_workspace(n)
+// bytes.
 struct BinaryCrossEntropy {
   int64_t n = 0, k = 0;
   DataType type = DataType::f32;

@@ -101,6 +101,13 @@ class Page(unittest.TestCase):
         self.assertNotIn("7.0", text)
         self.assertIn("Not measured yet.", text)
 
+    def test_several_seeds_show_their_mean_and_its_error(self):
+        run = lambda accuracy, seconds: {"command": "t --precision bf16", "epochs": 6, "final_val_acc1": accuracy, "wall_s": seconds}  # noqa: E731
+        trained = {"engine": [run(76, 10), run(78, 12)], "pytorch": [run(75, 20), run(77, 24)]}
+        text = self.page(a={**trained, "command": "bench/accuracy D --recipe r", "difference": {"mean": 1.0, "standard_error": 0.5}})
+        self.assertIn("| `resnet20`, `r`, 6 epochs, seed 1 | bf16 | 78.00% | 77.00% | 12 s | 24 s | 2.00× | 1 |", text)
+        self.assertIn("mean of 2 (difference +1.00 ± 0.50) | bf16 | 77.00% | 76.00% | 11 s | 22 s | 2.00× | 1 |", text)
+
     def test_files_are_in_the_order_of_their_numbers(self):
         names = [Path(f"{name}.json") for name in ("r-10", "r-2", "r")]
         self.assertEqual([path.stem for path in sorted(names, key=performance.natural)], ["r", "r-2", "r-10"])

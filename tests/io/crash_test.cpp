@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <functional>
 
 #include "engine/io/atomic_directory.h"
 #include "engine/io/metrics_log.h"
@@ -26,6 +27,17 @@ struct Case {
   bool exchange_supported;
   bool links;  // copy_checkpoint() instead of write_checkpoint()
 };
+
+// False if the save said that it failed, which it may do only as a checkpoint's error.
+bool succeeds(const std::function<void()>& save) {
+  try {
+    save();
+    return true;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::checkpoint) << error.what();
+    return false;
+  }
+}
 
 class CheckpointCrash : public testing::TestWithParam<Case> {
  protected:
@@ -66,13 +78,7 @@ TEST_P(CheckpointCrash, AnyFailingCallLeavesOldOrNew) {
   for (int at = 0;; ++at) {
     SimulatedDisk disk = before();
     FaultyFileOps ops(disk, Fault::fail_once, at);
-    bool saved = true;
-    try {
-      act(ops);
-    } catch (const Error& error) {
-      saved = false;
-      EXPECT_EQ(error.kind(), ErrorKind::checkpoint);
-    }
+    const bool saved = succeeds([&] { act(ops); });
     // Even without the clean-up at the next start, the newest checkpoint is found.
     EXPECT_TRUE(newest_valid_checkpoint("/run/checkpoints", disk).directory.has_value()) << "call " << at;
     const std::int64_t step = step_found(disk);
@@ -91,12 +97,7 @@ TEST_P(CheckpointCrash, KillAtAnyCallLeavesOldOrNew) {
   for (int at = 0;; ++at) {
     SimulatedDisk disk = before();
     FaultyFileOps ops(disk, Fault::fail_for_good, at);
-    bool saved = true;
-    try {
-      act(ops);
-    } catch (const Error&) {
-      saved = false;
-    }
+    const bool saved = succeeds([&] { act(ops); });
     const std::int64_t step = step_found(disk);
     EXPECT_TRUE(step == 2 || (!saved && step == 1)) << "call " << at << " found step " << step;
     EXPECT_EQ(names_in(disk, "/run/checkpoints").size(), GetParam().links ? 2u : 1u) << "call " << at;
@@ -117,12 +118,7 @@ TEST_P(CheckpointCrash, PowerLossAtAnyCallLeavesOldOrNew) {
   for (int at = 0;; ++at) {
     SimulatedDisk disk = before();
     FaultyFileOps ops(disk, Fault::fail_for_good, at);
-    bool saved = true;
-    try {
-      act(ops);
-    } catch (const Error&) {
-      saved = false;
-    }
+    const bool saved = succeeds([&] { act(ops); });
     for (int i = 0; i < kLossesPerCall; ++i, ++losses) {
       SimulatedDisk after = disk.after_power_loss(random);
       const std::int64_t step = step_found(after);
@@ -138,12 +134,7 @@ TEST(CheckpointCrashOfTheFirst, LeavesItOrNothing) {
   for (int at = 0;; ++at) {
     SimulatedDisk disk = disk_with_run();
     FaultyFileOps ops(disk, Fault::fail_for_good, at);
-    bool saved = true;
-    try {
-      save(ops, "last", 2);
-    } catch (const Error&) {
-      saved = false;
-    }
+    const bool saved = succeeds([&] { save(ops, "last", 2); });
     for (int i = 0; i < 50; ++i) {
       SimulatedDisk after = disk.after_power_loss(random);
       const std::int64_t step = step_after_restart(after);
