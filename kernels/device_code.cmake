@@ -7,20 +7,16 @@ function(engine_emulated_sources)
   set_source_files_properties(${sources} PROPERTIES LANGUAGE CXX)
 endfunction()
 
-# On x86-64, what runs on the emulator needs AVX2 and F16C, as every processor since 2013 has.
+# What runs on the emulator, and what is device code.
+engine_device_code_options()
 add_library(engine_emulated_code INTERFACE)
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
-  target_compile_options(engine_emulated_code INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=x86-64-v3>)
-endif()
-
+target_compile_options(engine_emulated_code INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${ENGINE_EMULATED_OPTIONS}>")
 add_library(engine_device_code INTERFACE)
 target_compile_options(engine_device_code INTERFACE
-  $<$<COMPILE_LANGUAGE:CXX>:-Wno-unknown-pragmas>  # #pragma unroll
-  $<$<COMPILE_LANGUAGE:CXX>:-Wno-psabi>  # a tensor map as a parameter is aligned to 64 bytes
-  $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20>  # CMake 3.25 knows no CUDA_STANDARD above 17
+  "$<$<COMPILE_LANGUAGE:CXX>:${ENGINE_DEVICE_OPTIONS_CXX}>"
+  "$<$<COMPILE_LANGUAGE:CUDA>:${ENGINE_DEVICE_OPTIONS_CUDA}>"
   "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Werror all-warnings>"
-  "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Xptxas -warn-spills>"
-  $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo>)
+  "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Xptxas -warn-spills>")
 
 # -O1: where it inlines less, reports name more precise lines.
 add_library(engine_race_hooks INTERFACE)
@@ -47,7 +43,7 @@ if(NOT ENGINE_CUDA STREQUAL "OFF")
     endif()
     check_language(CUDA)
     if(CMAKE_CUDA_COMPILER)
-      set(CMAKE_CUDA_ARCHITECTURES 80-real 90a-real CACHE STRING "GPUs that libengine_cuda.so has machine code for")
+      set(CMAKE_CUDA_ARCHITECTURES ${ENGINE_CUDA_ARCHITECTURES} CACHE STRING "GPUs that libengine_cuda.so has machine code for")
       enable_language(CUDA)
       if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS ${oldest_nvcc})
         set(reason "${CMAKE_CUDA_COMPILER} is version ${CMAKE_CUDA_COMPILER_VERSION}, it has to be ${oldest_nvcc} or newer")

@@ -8,6 +8,9 @@
 
 namespace engine::kernels::gpu {
 
+// A program may contain device code for both: what both bodies call the same must not be the same to the linker.
+inline namespace nvcc {
+
 struct LaunchConfig {
   dim3 grid, block;
   size_t shared_bytes = 0;
@@ -43,4 +46,5 @@ inline int compute_capability() {
   return 10 * major + minor;
 }
 
+}  // namespace nvcc
 }  // namespace engine::kernels::gpu

@@ -1,0 +1,15 @@
+# engine_public_headers(OUT FOLDER...): the headers of these folders of the repository that are for users, which are all
+# but those that say "Private to" in their first five lines. What is installed, and what tests/style compiles.
+function(engine_public_headers out)
+  set(public "")
+  foreach(folder IN LISTS ARGN)
+    file(GLOB headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.h)
+    foreach(header IN LISTS headers)
+      file(STRINGS ${header} lines LIMIT_COUNT 5)
+      if(NOT lines MATCHES "Private to")
+        list(APPEND public ${header})
+      endif()
+    endforeach()
+  endforeach()
+  set(${out} ${public} PARENT_SCOPE)
+endfunction()
