@@ -14,7 +14,8 @@ macro(engine_device_code_options)
   # #pragma unroll is nvcc's; a tensor map as a parameter is aligned to 64 bytes.
   set(ENGINE_DEVICE_OPTIONS_CXX -Wno-unknown-pragmas -Wno-psabi)
   set(ENGINE_DEVICE_OPTIONS_CUDA -std=c++20 -lineinfo)  # CMake 3.25 knows no CUDA_STANDARD above 17
-  set(ENGINE_CUDA_ARCHITECTURES 80-real 90a-real)
+  # Machine code for both, and PTX of the first, which the driver of every newer GPU compiles.
+  set(ENGINE_CUDA_ARCHITECTURES 80 90a-real)
 endmacro()
 
 function(engine_add_kernels target)

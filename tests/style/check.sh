@@ -73,6 +73,7 @@ layers() {
         offence("\"" name "\" is private to " owner[name])
       next
     }
+    name ~ /^(thrust|cub)\// { offence("<" name "> moves with every CUDA release, and without nvcc nobody finds it; write the loop") }
     layer == "tests" || layer == "bench" { next }
     public && name !~ /^[a-z_0-9]+$/ { offence("a public header includes <" name ">; it may use the standard library and our headers only") }
     name ~ /^fmt\// && FILENAME !~ /\.cpp$/ { offence("<" name "> belongs into .cpp files") }

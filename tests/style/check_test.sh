@@ -55,6 +55,7 @@ expect engine/tensor.cpp '#include "engine/cpu/dnnl.h"' '"engine/cpu/dnnl.h" is 
 expect engine/tensor.h '#include <sys/mman.h>' 'a public header includes <sys/mman.h>'
 expect engine/tensor.cpp '#include <dnnl.hpp>' '<dnnl.hpp> belongs into engine/cpu/'
 expect engine/tensor.cpp '#include <cuda_runtime.h>' '<cuda_runtime.h> belongs into kernels/gpu/ and kernels/cuda/'
+expect kernels/gpu/ptx.h '#include <cub/block/block_reduce.cuh>' '<cub/block/block_reduce.cuh> moves with every CUDA release'
 expect kernels/conv.cu '#include <cuda_fp16.h>' 'kernels/conv.cu:3: <cuda_fp16.h> belongs into kernels/gpu/'
 expect engine/tensor.cpp '#include "kernels/gpu/ptx.h"' '"kernels/gpu/ptx.h" is private to kernels/'
 expect kernels/conv.cu 'asm("trap;");' 'kernels/conv.cu:3: asm belongs into kernels/gpu/'
