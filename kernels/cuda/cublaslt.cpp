@@ -13,7 +13,7 @@
 namespace engine::kernels::cuda {
 namespace {
 
-struct Api {
+struct Api : LibraryState {
   decltype(&::cublasLtGetVersion) get_version = nullptr;
   decltype(&::cublasLtGetStatusString) status_string = nullptr;
   decltype(&::cublasLtCreate) create = nullptr;
@@ -27,7 +27,6 @@ struct Api {
   decltype(&::cublasLtMatmulPreferenceSetAttribute) preference_set = nullptr;
   decltype(&::cublasLtMatmulAlgoGetHeuristic) heuristic = nullptr;
   decltype(&::cublasLtMatmul) matmul = nullptr;
-  std::string problem, version;
 };
 
 Api load() {
@@ -50,9 +49,7 @@ Api load() {
     api.problem = library.problem() + "; install cuBLAS, or name its file in ENGINE_CUBLASLT";
     return api;
   }
-  const size_t version = api.get_version();
-  api.version =
-      std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." + std::to_string(version % 100);
+  api.set_version(api.get_version());
   return api;
 }
 
@@ -70,9 +67,7 @@ Status status_of(cublasStatus_t status) {
 }
 
 Status load_library(const char** version) {
-  *version = api().version.c_str();
-  if (!api().problem.empty()) return {Problem::unsupported, 0, api().problem.c_str()};
-  return {};
+  return api().loaded(version);
 }
 
 Status current_handle(cublasLtHandle_t* out) {

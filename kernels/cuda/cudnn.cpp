@@ -251,10 +251,7 @@ std::unique_ptr<LibraryPlan> best_plan(const Descriptor& graph, cudnnHandle_t ha
 }
 
 Status load_library(const char** version) {
-  const CudnnApi& api = cudnn_api();
-  *version = api.version.c_str();
-  if (!api.problem.empty()) return {Problem::unsupported, 0, api.problem.c_str()};
-  return {};
+  return cudnn_api().loaded(version);
 }
 
 Status create(const LibraryConvolution& problem, LibraryPlan** out) {

@@ -1,14 +1,38 @@
 #include "kernels/cuda/cudnn_api.h"
 
 #include <cuda_runtime_api.h>
+#include <link.h>
 
+#include <cstring>
 #include <map>
 #include <mutex>
 
-#include "kernels/cuda/shared_library.h"
-
 namespace engine::kernels::cuda {
 namespace {
+
+// cuDNN opens libcudnn_graph.so and its other parts by name when it needs them, and so may meet those of another
+// installation: each can tell.
+bool parts_differ(SharedLibrary& library) {
+  for (const char* name : {"cudnnGraphVersionCheck", "cudnnOpsVersionCheck", "cudnnCnnVersionCheck"}) {
+    cudnnStatus_t (*check)() = nullptr;
+    if (library.find(name, check) && check() == CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH) return true;
+  }
+  return false;
+}
+
+// The files of cuDNN in this process.
+std::string loaded_files() {
+  std::string files;
+  const auto add = [](dl_phdr_info* info, size_t, void* out) {
+    if (std::strstr(info->dlpi_name, "libcudnn") != nullptr) {
+      auto& all = *static_cast<std::string*>(out);
+      all += (all.empty() ? "" : ", ") + std::string(info->dlpi_name);
+    }
+    return 0;
+  };
+  (void)dl_iterate_phdr(add, &files);
+  return files;
+}
 
 CudnnApi load() {
   CudnnApi api;
@@ -25,10 +49,12 @@ CudnnApi load() {
     api.problem = library.problem() + "; install cuDNN 9, or name its file in ENGINE_CUDNN";
     return api;
   }
-  const size_t version = api.get_version();
-  api.version =
-      std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." + std::to_string(version % 100);
-  if (version / 10000 != 9) api.problem = "this is cuDNN " + api.version + ", version 9 is needed";
+  api.set_version(api.get_version());
+  if (api.get_version() / 10000 != 9)
+    api.problem = "this is cuDNN " + api.version + ", version 9 is needed";
+  else if (parts_differ(library))
+    api.problem = "its parts are of different versions (" + loaded_files() +
+                  "): leave one cuDNN in LD_LIBRARY_PATH, or name its libcudnn.so.9 in ENGINE_CUDNN";
   return api;
 }
 

@@ -7,12 +7,12 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/runtime.h"
+#include "kernels/cuda/shared_library.h"
 
 namespace engine::kernels::cuda {
 
 // The functions that are used, by their own names.
-struct CudnnApi {
+struct CudnnApi : LibraryState {
   decltype(&::cudnnGetVersion) get_version = nullptr;
   decltype(&::cudnnGetErrorString) error_string = nullptr;
   decltype(&::cudnnCreate) create = nullptr;
@@ -23,9 +23,6 @@ struct CudnnApi {
   decltype(&::cudnnBackendSetAttribute) set_attribute = nullptr;
   decltype(&::cudnnBackendGetAttribute) get_attribute = nullptr;
   decltype(&::cudnnBackendExecute) execute = nullptr;
-
-  std::string problem;  // why it cannot be used; empty if it can
-  std::string version;  // "9.19.0"
 };
 
 // Loads the library at the first call.

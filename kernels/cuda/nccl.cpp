@@ -21,7 +21,7 @@ namespace {
 
 static_assert(RankLibrary::kIdBytes == sizeof(ncclUniqueId));
 
-struct Api {
+struct Api : LibraryState {
   decltype(&::ncclGetVersion) get_version = nullptr;
   decltype(&::ncclGetErrorString) error_string = nullptr;
   decltype(&::ncclGetUniqueId) unique_id = nullptr;
@@ -31,7 +31,6 @@ struct Api {
   decltype(&::ncclGroupEnd) group_end = nullptr;
   decltype(&::ncclAllReduce) all_reduce = nullptr;
   decltype(&::ncclAllGather) all_gather = nullptr;
-  std::string problem, version;
 };
 
 Api load() {
@@ -48,8 +47,7 @@ Api load() {
     api.problem = library.problem() + "; install NCCL, or name its file in ENGINE_NCCL";
     return api;
   }
-  api.version =
-      std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." + std::to_string(version % 100);
+  api.set_version(static_cast<size_t>(version));
   return api;
 }
 
@@ -64,9 +62,7 @@ Status status_of(ncclResult_t result) {
 }
 
 Status load_library(const char** version) {
-  *version = api().version.c_str();
-  if (!api().problem.empty()) return {Problem::unsupported, 0, api().problem.c_str()};
-  return {};
+  return api().loaded(version);
 }
 
 Status unique_id(void* id) {

@@ -6,12 +6,32 @@
 #include <initializer_list>
 #include <string>
 
+#include "kernels/runtime.h"
+
 namespace engine::kernels::cuda {
+
+// What is known of a library once it was looked for; the tables of its functions derive from it.
+struct LibraryState {
+  std::string problem;  // why it cannot be used; empty if it can
+  std::string version;  // "9.19.0"
+
+  // NVIDIA's libraries number themselves 10000 * major + 100 * minor + patch.
+  void set_version(size_t number) {
+    version =
+        std::to_string(number / 10000) + "." + std::to_string(number / 100 % 100) + "." + std::to_string(number % 100);
+  }
+  // load() of a library's public table.
+  Status loaded(const char** version_text) const {
+    *version_text = version.c_str();
+    return problem.empty() ? Status{} : Status{Problem::unsupported, 0, problem.c_str()};
+  }
+};
 
 class SharedLibrary {
  public:
-  // Takes the file that the environment variable names, else the first of `names` that can be opened: by the system's
-  // search path (LD_LIBRARY_PATH, ld.so.conf), or where the toolkit installs itself.
+  // Takes the file that the environment variable names, else the first of `names` that can be opened: in
+  // LD_LIBRARY_PATH, where the build found the library (the run path of libengine_cuda.so), in ld.so.conf, or where the
+  // toolkit is usually.
   SharedLibrary(const char* variable, std::initializer_list<const char*> names) {
     const char* wanted = std::getenv(variable);
     if (wanted != nullptr && *wanted != '\0') {

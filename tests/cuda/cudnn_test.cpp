@@ -1,6 +1,10 @@
 // The graphs that are asked of cuDNN are well-formed: it judges them without a GPU too. Whether what it computes is
 // right, tests/engine/conv_test shows on a GPU.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstdlib>
 
 #include "kernels/cuda/libraries.h"
 
@@ -39,6 +43,22 @@ TEST(Cudnn, AcceptsEveryGraph) {
               << static_cast<int>(direction) << ", epilogue " << epilogue << ", groups " << groups;
           if (plan != nullptr) cudnn().destroy(plan);
         }
+}
+
+// In a process of its own, since a library is looked for once.
+TEST(CudnnDeathTest, PartsOfDifferentVersions) {
+  const auto report = [] {
+    setenv("ENGINE_CUDNN", MIXED_CUDNN, 1);
+    const char* version = "";
+    const Status status = cudnn().load(&version);
+    std::fprintf(stderr, "%s: %s\n", version, status.text);
+    std::exit(0);
+  };
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      report(), ::testing::ExitedWithCode(0),
+      ::testing::ContainsRegex("^9.1.2: its parts are of different versions \\(.*/libcudnn_mixed.so\\): leave one "
+                               "cuDNN in LD_LIBRARY_PATH, or name its libcudnn.so.9 in ENGINE_CUDNN"));
 }
 
 TEST(Cudnn, RefusesAGraphThatIsNone) {
