@@ -305,8 +305,13 @@ Backend* cpu_backend(std::string* reason);
 Backend* cuda_backend(int index, std::string* reason);
 Backend* emulated_backend(std::string* reason);
 
-// What --doctor tells of CUDA and the emulated device: pairs of a name and what there is to say.
-std::vector<std::pair<std::string, std::string>> describe_cuda();
+// What --doctor tells of CUDA, its libraries and the emulated device.
+struct DeviceFact {
+  std::string name;
+  std::string text;    // what is there; empty if it cannot be used
+  std::string reason;  // why it cannot be used, and what to do
+};
+std::vector<DeviceFact> describe_cuda();
 
 // An activation in the layout that its device prefers, not initialised.
 Tensor make_activation(const Shape& shape, DType dtype, Device device);

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -15,6 +16,7 @@ namespace engine::cuda {
 namespace {
 
 constexpr const char* kFile = "libengine_cuda.so";
+constexpr int kOldestGpu = 8;  // major compute capability
 constexpr const char* kMeanwhile = ", or use --device cpu";
 
 struct Loaded {
@@ -76,10 +78,27 @@ Status try_kernel(const kernels::Module& module) {
   return status.ok() ? freed : status;
 }
 
+// The first driver for any toolkit of this major version (CUDA Toolkit Release Notes, "minor version compatibility").
+const char* oldest_driver(int runtime) {
+  return runtime >= 13000 ? "580" : "525";
+}
+
 }  // namespace
 
 std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+bool has_machine_code(std::string_view build, int major, int minor) {
+  std::istringstream words{std::string(build.substr(std::min(build.find(", "), build.size())))};
+  for (std::string word; words >> word;) {
+    const int number = std::atoi(word.c_str());
+    const std::string suffix = word.substr(std::min(word.find_first_not_of("0123456789"), word.size()));
+    if (number == 0 || suffix.ends_with("-virtual")) continue;
+    const bool only_this = suffix.starts_with('a');  // 90a: instructions that no other GPU has
+    if (number / 10 == major && (only_this ? number % 10 == minor : number % 10 <= minor)) return true;
+  }
+  return false;
 }
 
 const std::string& module_path() {
@@ -99,13 +118,14 @@ std::string why_unusable(const kernels::Module& module, int index) {
   const Status counted = runtime.device_count(&count);
   std::ostringstream text;
   if (counted.problem == Problem::no_driver) {
-    text << "no NVIDIA driver: this build needs one for CUDA " << version_text(versions.runtime)
-         << "; install it (nvidia-smi must run)" << kMeanwhile;
+    text << "no NVIDIA driver: this build needs one for CUDA " << version_text(versions.runtime) << "; install "
+         << oldest_driver(versions.runtime) << " or newer (nvidia-smi must run)" << kMeanwhile;
     return text.str();
   }
   if (counted.problem == Problem::old_driver) {
     text << "the NVIDIA driver is too old: it supports CUDA " << version_text(versions.driver)
-         << ", this build needs CUDA " << version_text(versions.runtime) << "; update the driver" << kMeanwhile;
+         << ", this build needs CUDA " << version_text(versions.runtime) << "; update the driver to "
+         << oldest_driver(versions.runtime) << " or newer" << kMeanwhile;
     return text.str();
   }
   if (counted.problem == Problem::no_device || (counted.ok() && count == 0)) {
@@ -131,8 +151,12 @@ std::string why_unusable(const kernels::Module& module, int index) {
   if (status.ok()) status = try_kernel(module);
   if (status.problem == Problem::no_code_for_device) {
     text << "no kernel for this GPU: " << gpu.name << " has compute capability " << gpu.major << '.' << gpu.minor
-         << ", libengine_cuda.so was built by " << module.build
-         << "; build it with -DCMAKE_CUDA_ARCHITECTURES=" << gpu.major << gpu.minor << kMeanwhile;
+         << ", ";
+    if (gpu.major < kOldestGpu)
+      text << "the kernels need " << kOldestGpu << ".0 or newer: take another GPU" << kMeanwhile;
+    else
+      text << "libengine_cuda.so was built by " << module.build
+           << "; build it with -DCMAKE_CUDA_ARCHITECTURES=" << gpu.major << gpu.minor << kMeanwhile;
   } else if (!status.ok()) {
     text << gpu.name << " does not work: " << status.text << " (" << runtime.name << " error " << status.code
          << "); see nvidia-smi for who uses it, and dmesg for a fault" << kMeanwhile;
@@ -159,36 +183,37 @@ Backend* cuda_backend(int index, std::string* reason) {
   return backends[index] = new cuda::CudaBackend(*module, {DeviceType::cuda, index});
 }
 
-std::vector<std::pair<std::string, std::string>> describe_cuda() {
-  std::string reason;
-  Backend* const device = cuda_backend(0, &reason);
-  std::vector<std::pair<std::string, std::string>> lines = {
-      {"cuda", device ? "cuda:0: " + device->description() : "not used: " + reason}};
-  const kernels::Module* const module = cuda::load_module(nullptr);
-  if (module != nullptr) {
+std::vector<DeviceFact> describe_cuda() {
+  std::vector<DeviceFact> facts;
+  DeviceFact gpu = {.name = "cuda"};
+  if (Backend* const device = cuda_backend(0, &gpu.reason)) gpu.text = "cuda:0: " + device->description();
+  facts.push_back(gpu);
+  if (const kernels::Module* const module = cuda::load_module(nullptr)) {
     kernels::RuntimeVersions versions;
     (void)module->runtime->versions(&versions);
-    lines.emplace_back("cuda module", cuda::module_path() + ", " + module->build);
-    lines.emplace_back("cuda driver", versions.driver > 0
-                                          ? "for CUDA " + cuda::version_text(versions.driver) + ", CUDA " +
-                                                cuda::version_text(versions.runtime) + " is used"
-                                          : "none");
+    facts.push_back({.name = "cuda module", .text = cuda::module_path() + ", " + module->build});
+    facts.push_back({.name = "cuda driver",
+                     .text = versions.driver > 0 ? "for CUDA " + cuda::version_text(versions.driver) + ", CUDA " +
+                                                       cuda::version_text(versions.runtime) + " is used"
+                                                 : "none"});
     const auto library = [&](const char* name, auto* table) {
       const char* version = "";
       const kernels::Status status =
           table != nullptr ? table->load(&version) : kernels::Status{kernels::Problem::other, 0, "not in this build"};
-      lines.emplace_back(
-          name, status.ok() ? version
-                            : std::string("not used: ") + status.text + "; the engine's own kernels do all the work");
+      facts.push_back({.name = name});
+      (status.ok() ? facts.back().text : facts.back().reason) =
+          status.ok() ? version : std::string(status.text) + "; the engine's own kernels do all the work";
     };
     const kernels::Libraries none, *libraries = module->libraries ? module->libraries : &none;
     library("cudnn", libraries->cudnn);
     library("cublaslt", libraries->cublaslt);
     library("nccl", libraries->nccl);
   }
-  Backend* const emulated = emulated_backend(&reason);
-  lines.emplace_back("emulated", emulated ? emulated->description() + "; slow, for tests" : "not available: " + reason);
-  return lines;
+  DeviceFact emulated = {.name = "emulated"};
+  if (Backend* const device = emulated_backend(&emulated.reason))
+    emulated.text = device->description() + "; slow, for tests";
+  facts.push_back(emulated);
+  return facts;
 }
 
 }  // namespace engine

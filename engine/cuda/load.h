@@ -2,6 +2,7 @@
 // Finding and judging the CUDA module. Every reason why there is no GPU to use has a sentence of its own, with what to
 // do about it.
 #include <string>
+#include <string_view>
 
 #include "kernels/module.h"
 
@@ -16,6 +17,10 @@ const std::string& module_path();
 
 // "13.0" for 13000.
 std::string version_text(int version);
+
+// Whether the build "nvcc 13.0.88, 80 90a-real" holds machine code for this GPU: of its own compute capability, or an
+// older one with the same major number. Otherwise its driver compiles PTX at the first start.
+bool has_machine_code(std::string_view build, int major, int minor);
 
 // Why device `index` of the module cannot be used; empty if it can.
 std::string why_unusable(const kernels::Module& module, int index);

@@ -38,9 +38,9 @@ struct Report {
 };
 
 // Of /proc/meminfo or a cgroup file, in bytes; 0 if it cannot be read.
-uint64_t available_memory() {
+uint64_t available_memory(const std::string& root) {
   uint64_t available = 0;
-  std::ifstream file("/proc/meminfo");
+  std::ifstream file(root + "/proc/meminfo");
   for (std::string name, unit; file >> name;) {
     uint64_t kilobytes = 0;
     if (!(file >> kilobytes)) break;
@@ -48,8 +48,8 @@ uint64_t available_memory() {
     if (name == "MemAvailable:") available = kilobytes * 1024;
   }
   uint64_t limit = 0, used = 0;
-  if (std::ifstream("/sys/fs/cgroup/memory.max") >> limit && std::ifstream("/sys/fs/cgroup/memory.current") >> used &&
-      limit > used) {
+  if (std::ifstream(root + "/sys/fs/cgroup/memory.max") >> limit &&
+      std::ifstream(root + "/sys/fs/cgroup/memory.current") >> used && limit > used) {
     available = std::min(available, limit - used);
   }
   return available;
@@ -62,7 +62,7 @@ int usable_cores() {
   return CPU_COUNT(&set);
 }
 
-void check_device(Report& report) {
+void check_device(Report& report, const std::string& root) {
   const std::string cpu = device_description({});
   report.line("cpu", cpu);
   const bool bf16 = cpu.find("with bf16") != std::string::npos;
@@ -76,7 +76,16 @@ void check_device(Report& report) {
   } else {
     report.line("threads", threads);
   }
-  for (const auto& [name, text] : describe_cuda()) report.line(name, text);
+  // Without a GPU in the machine nothing of this is missed.
+  const bool driver = fs::exists(root + "/proc/driver/nvidia/version");
+  for (const DeviceFact& fact : describe_cuda()) {
+    if (fact.reason.empty())
+      report.line(fact.name, fact.text);
+    else if (driver && fact.name != "emulated")
+      report.problem(fact.name, "not used", fact.name + ": " + fact.reason);
+    else
+      report.line(fact.name, "not used: " + fact.reason);
+  }
   report.line("mpi", describe_mpi());
 }
 
@@ -99,9 +108,9 @@ void check_cache(Report& report) {
   }
 }
 
-void check_resources(Report& report) {
+void check_resources(Report& report, const std::string& root) {
   constexpr uint64_t kLittleMemory = uint64_t{2} << 30, kLittleDisk = uint64_t{1} << 30;
-  const uint64_t memory = available_memory();
+  const uint64_t memory = available_memory(root);
   const std::string text = human_bytes(memory) + " available";
   if (memory < kLittleMemory) {
     report.problem("memory", text,
@@ -125,12 +134,17 @@ void check_resources(Report& report) {
 
 }  // namespace
 
-Diagnosis diagnose() {
+Diagnosis diagnose(const std::string& root) {
   Report report;
-  report.line("engine", fmt::format("{} ({})", version(), build_description()));
-  check_device(report);
+  const std::string engine = fmt::format("{} ({})", version(), build_description());
+  if (build_description().find("Rel") == std::string::npos) {
+    report.problem("engine", engine, "this build is not optimised: configure with -DCMAKE_BUILD_TYPE=Release");
+  } else {
+    report.line("engine", engine);
+  }
+  check_device(report, root);
   check_cache(report);
-  check_resources(report);
+  check_resources(report, root);
   for (const std::string& remedy : report.remedies) report.text += "(!) " + remedy + "\n";
   if (report.remedies.empty()) report.text += "no problems found\n";
   return {report.text, static_cast<int>(report.remedies.size())};

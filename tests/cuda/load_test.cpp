@@ -43,16 +43,16 @@ TEST_F(CudaLoad, AWorkingDeviceHasNoReason) {
 TEST_F(CudaLoad, NoDriver) {
   fake.runtime.device_count = [](int*) { return Status{Problem::no_driver, 35, "driver version is insufficient"}; };
   EXPECT_EQ(reason(),
-            "no NVIDIA driver: this build needs one for CUDA 13.0; install it (nvidia-smi must run), or use --device "
-            "cpu");
+            "no NVIDIA driver: this build needs one for CUDA 13.0; install 580 or newer (nvidia-smi must run), or "
+            "use --device cpu");
 }
 
 TEST_F(CudaLoad, OldDriver) {
   fake.runtime.device_count = [](int*) { return Status{Problem::old_driver, 35, "driver version is insufficient"}; };
   EXPECT_EQ(
       reason(),
-      "the NVIDIA driver is too old: it supports CUDA 12.4, this build needs CUDA 13.0; update the driver, or use "
-      "--device cpu");
+      "the NVIDIA driver is too old: it supports CUDA 12.4, this build needs CUDA 13.0; update the driver to 580 or "
+      "newer, or use --device cpu");
 }
 
 TEST_F(CudaLoad, NoGpu) {
@@ -74,6 +74,19 @@ TEST_F(CudaLoad, NoSuchGpu) {
 
 TEST_F(CudaLoad, NoKernelForThisGpu) {
   fake.runtime.device_properties = [](int, kernels::DeviceProperties* out) {
+    std::snprintf(out->name, sizeof out->name, "NVIDIA B200");
+    out->major = 10;
+    out->minor = 0;
+    return Status{};
+  };
+  fake.runtime.last_error = [] { return Status{Problem::no_code_for_device, 209, "no kernel image is available"}; };
+  EXPECT_EQ(reason(),
+            "no kernel for this GPU: NVIDIA B200 has compute capability 10.0, libengine_cuda.so was built by nvcc "
+            "13.0.88, 80-real 90a-real; build it with -DCMAKE_CUDA_ARCHITECTURES=100, or use --device cpu");
+}
+
+TEST_F(CudaLoad, AGpuThatIsTooOld) {
+  fake.runtime.device_properties = [](int, kernels::DeviceProperties* out) {
     std::snprintf(out->name, sizeof out->name, "NVIDIA GeForce GTX 1080");
     out->major = 6;
     out->minor = 1;
@@ -82,8 +95,19 @@ TEST_F(CudaLoad, NoKernelForThisGpu) {
   fake.runtime.last_error = [] { return Status{Problem::no_code_for_device, 209, "no kernel image is available"}; };
   EXPECT_EQ(
       reason(),
-      "no kernel for this GPU: NVIDIA GeForce GTX 1080 has compute capability 6.1, libengine_cuda.so was built by nvcc "
-      "13.0.88, 80-real 90a-real; build it with -DCMAKE_CUDA_ARCHITECTURES=61, or use --device cpu");
+      "no kernel for this GPU: NVIDIA GeForce GTX 1080 has compute capability 6.1, the kernels need 8.0 or newer: "
+      "take another GPU, or use --device cpu");
+}
+
+TEST(HasMachineCode, OfThisGpuOrAnOlderOneOfItsMajorNumber) {
+  const char* const build = "nvcc 13.0.88, 80 90a-real 120-virtual";
+  EXPECT_TRUE(has_machine_code(build, 8, 0));
+  EXPECT_TRUE(has_machine_code(build, 8, 9));
+  EXPECT_TRUE(has_machine_code(build, 9, 0));
+  EXPECT_FALSE(has_machine_code(build, 9, 1)) << "90a is for 9.0 alone";
+  EXPECT_FALSE(has_machine_code(build, 12, 0)) << "PTX is no machine code";
+  EXPECT_FALSE(has_machine_code(build, 13, 0)) << "the compiler's version is no GPU";
+  EXPECT_FALSE(has_machine_code("nvcc 13.0.88, 86-real", 8, 0));
 }
 
 TEST_F(CudaLoad, ABrokenGpu) {
