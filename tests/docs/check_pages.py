@@ -32,7 +32,7 @@ from pathlib import Path
 from pages import CHECKED, Wrong, parse_mark, read_page
 
 FOLDERS_OF_OURS = ("tools", "tests", "bench")
-TIMEOUT = 300
+TIMEOUT = 100
 
 
 def all_pages(root):
@@ -193,18 +193,20 @@ def make_data(root, folder):
     """Photographs in class folders, and CIFAR-10 in its binary files, as small as they may be."""
     golden = root / "tests" / "data" / "golden"
     pictures = [golden / name for name in ("420.jpg", "422.jpg", "444_progressive.jpg", "cmyk.jpg")]
-    for name in ("flowers", "imagenet"):
+    for name, copies in (("flowers", 4), ("imagenet", 12)):
         for part in ("train", "val"):
             for number, kind in enumerate(("daisy", "rose", "tulip")):
                 place = folder / name / part / kind
                 place.mkdir(parents=True)
-                for copy in range(4):
+                for copy in range(copies):
                     (place / f"{copy}.jpg").symlink_to(pictures[(copy + number) % len(pictures)])
     (folder / "photos").mkdir()
     for number, picture in enumerate(pictures):
         (folder / "photos" / f"{number}.jpg").symlink_to(picture)
     cifar = folder / "cifar-10-batches-bin"
     cifar.mkdir()
+    kinds = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    (cifar / "batches.meta.txt").write_text("".join(f"{kind}\n" for kind in kinds))
     for name in [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"]:
         records = b"".join(bytes([i % 10]) + bytes((i * 7 + j) % 256 for j in range(3072)) for i in range(20))
         (cifar / name).write_bytes(records)

@@ -7,7 +7,8 @@ from pathlib import Path
 CHECKED = ("sh", "bash", "console", "cpp", "c++", "cmake", "python", "cuda")
 REASONS = ("GPU", "root", "network", "hours", "cluster", "packages", "whole build")
 # Two steps on small pictures.
-SMALL = "--max-steps 2 -b 4 --train-crop-size 32 --val-resize-size 32 --val-crop-size 32 --limit-val 4 --workers 1"
+SMALL = ("--max-steps 2 -b 4 --crop rrc --train-crop-size 32 --val-resize-size 32 --val-crop-size 32 --limit-val 4 "
+         "--workers 1")
 
 MARK = re.compile(r"<!-- test(?P<setup> setup)?: (?P<text>.*?) -->$")
 FENCE = re.compile(r"^(\s*)(`{3,}|~{3,})\s*([\w+-]*)")
@@ -95,7 +96,7 @@ def read_page(path):
             mark = ""
         elif found := MARK.match(line.strip()):
             if found["setup"]:
-                page.blocks.append(Block(index + 1, "sh", found["text"] + "\n", "run"))
+                page.blocks.append(Block(index + 1, "sh", found["text"].replace("SMALL", SMALL) + "\n", "run"))
             else:
                 mark = found["text"]
         elif line.strip():
