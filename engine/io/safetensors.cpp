@@ -83,8 +83,8 @@ void refuse_pickle(std::span<const std::byte> bytes, const std::string& origin) 
   if ((starts("PK\x03\x04") || starts("\x80\x02")) && !has_header)
     refuse(
         origin,
-        "this is a PyTorch pickle (.pth), which is not read because a pickle can run code; convert it in Python with "
-        "safetensors.torch.save_file(torch.load(path, weights_only=True), \"model.safetensors\")");
+        "this is a PyTorch pickle (.pth), which is not read because a pickle can run code; convert it with "
+        "pth_to_safetensors.py of the engine's tools");
 }
 
 void check_layout(const SafetensorsHeader& header, std::uint64_t data_bytes, const std::string& origin) {

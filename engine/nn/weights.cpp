@@ -1,6 +1,7 @@
 #include "engine/nn/weights.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <set>
 #include <sstream>
@@ -82,6 +83,21 @@ Tensor host_tensor(const SafetensorsFile& file, const TensorView& view) {
   }
 }
 
+// Rounds f32 elements to T in place, from the first on: an element is read before anything is written over it.
+template <class T>
+void narrow_in_place(std::byte* bytes, size_t count, const TensorView& view) {
+  for (size_t i = 0; i < count; ++i) {
+    float wide;
+    std::memcpy(&wide, bytes + i * sizeof wide, sizeof wide);
+    const T value = kernels::from_float<T>(wide);
+    if (std::isfinite(wide) && !std::isfinite(kernels::to_float(value))) {
+      fail(ErrorKind::checkpoint, "save_safetensors: ", view.name, " holds ", wide, ", too large for ",
+           name_of(dtype_of<T>), "; save it as f32 or bf16");
+    }
+    std::memcpy(bytes + i * sizeof value, &value, sizeof value);
+  }
+}
+
 std::string joined(const std::vector<std::string>& parts) {
   constexpr size_t kListed = 5;
   std::ostringstream out;
@@ -154,9 +170,10 @@ LoadReport load_safetensors(const std::filesystem::path& path, Module& module, L
   return load_weights(SafetensorsFile::open(path), module, options);
 }
 
-FileDigest save_safetensors(const std::filesystem::path& path, Module& module, const SafetensorsMetadata& metadata) {
-  const HostState state(module.state());
-  return write_safetensors(path, state.views(), metadata);
+FileDigest save_safetensors(const std::filesystem::path& path, Module& module, const SaveOptions& options) {
+  HostState state(module.state());
+  if (options.dtype != DType::f32) state.narrow(options.dtype);
+  return write_safetensors(path, state.views(), options.metadata);
 }
 
 HostState::HostState(const std::vector<NamedTensor>& state) {
@@ -188,6 +205,26 @@ HostState::HostState(const std::vector<NamedTensor>& state) {
     }
     target += view.data.size();
     views_.push_back(std::move(view));
+  }
+}
+
+void HostState::narrow(DType dtype) {
+  check(dtype == DType::bf16 || dtype == DType::f16, "save_safetensors: the type is ", dtype,
+        ", expected f32, bf16 or f16");
+  std::byte* bytes = bytes_.get();
+  for (TensorView& view : views_) {
+    const size_t size = view.data.size(), count = size / sizeof(float);
+    if (view.dtype == SafetensorsDType::f32) {
+      if (dtype == DType::bf16) {
+        narrow_in_place<bf16>(bytes, count, view);
+        view.dtype = SafetensorsDType::bf16;
+      } else {
+        narrow_in_place<f16>(bytes, count, view);
+        view.dtype = SafetensorsDType::f16;
+      }
+      view.data = view.data.first(2 * count);
+    }
+    bytes += size;
   }
 }
 

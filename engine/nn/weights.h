@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/dtype.h"
 #include "engine/io/safetensors.h"
 #include "engine/nn/module.h"
 
@@ -35,25 +36,34 @@ std::string describe(const LoadReport& report);
 LoadReport load_safetensors(const std::filesystem::path& path, Module& module, LoadOptions options = {});
 LoadReport load_weights(const SafetensorsFile& file, Module& module, LoadOptions options = {});
 
-// Writes parameters and buffers so that PyTorch loads them with strict=True. The file appears atomically.
-FileDigest save_safetensors(const std::filesystem::path& path, Module& module,
-                            const SafetensorsMetadata& metadata = default_safetensors_metadata());
+struct SaveOptions {
+  // Of all parameters and running statistics: f32, bf16 or f16, rounded to nearest. Counters stay i64.
+  DType dtype = DType::f32;
+  SafetensorsMetadata metadata = default_safetensors_metadata();
+};
 
-// A copy in host memory of Module::state() or Optimizer::state() in the form of a file, for write_checkpoint(). Training may
-// go on while it is being written.
+// Writes parameters and buffers so that PyTorch loads them with strict=True. The file appears atomically. Throws
+// Error(checkpoint), writing nothing, for a finite value that f16 cannot hold.
+FileDigest save_safetensors(const std::filesystem::path& path, Module& module, const SaveOptions& options = {});
+
+// A copy in host memory of Module::state() or Optimizer::state() in the form of a file, for write_checkpoint().
+// Training may go on while it is being written.
 class HostState {
  public:
   explicit HostState(const std::vector<NamedTensor>& state);
   // In the order of `state`; valid as long as this object, moved or not.
   const std::vector<TensorView>& views() const { return views_; }
 
+  // Rounds every f32 tensor to `dtype`; see SaveOptions.
+  void narrow(DType dtype);
+
  private:
   std::unique_ptr<std::byte[]> bytes_;
   std::vector<TensorView> views_;
 };
 
-// The way back, bit for bit: every tensor of the file on the host in the engine's order of axes; Optimizer::load_state() takes
-// them. Throws Error(checkpoint) for a type that the engine does not hold.
+// The way back, bit for bit: every tensor of the file on the host in the engine's order of axes;
+// Optimizer::load_state() takes them. Throws Error(checkpoint) for a type that the engine does not hold.
 std::vector<NamedTensor> read_state(const SafetensorsFile& file);
 
 }  // namespace engine

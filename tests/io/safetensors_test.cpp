@@ -157,7 +157,7 @@ TEST(SafetensorsReader, NamesInMessagesCarryNoControlCodes) {
 
 TEST(SafetensorsReader, PickleIsNamedAndRefused) {
   EXPECT_THAT(refusal("PK\x03\x04 and so on"), HasSubstr("PyTorch pickle (.pth)"));
-  EXPECT_THAT(refusal("\x80\x02 and so on"), HasSubstr("safetensors.torch.save_file"));
+  EXPECT_THAT(refusal("\x80\x02 and so on"), HasSubstr("convert it with pth_to_safetensors.py"));
 }
 
 TEST(SafetensorsReader, ManyTensorsAndManyDimensions) {

@@ -127,6 +127,39 @@ TEST_F(Weights, HalfTypesAreWidened) {
   EXPECT_EQ(small.counter.item(), 9);
 }
 
+// 1 + 2^-8 and 1 + 3 * 2^-8 lie half way between two numbers of bf16: ties go to the even one.
+TEST_F(Weights, MayBeSavedInHalfTypes) {
+  Small small, loaded;
+  small.filter.copy_from(Tensor::from(
+      std::vector<float>{1, -2.5f, 0x1p-14f, 1 + 0x1p-8f, 1 + 0x3p-8f, 0, 1e-3f, 65504, 3, 4, 5, 6}, {2, 1, 2, 3}));
+  const std::vector<float> values = small.filter.to_vector<float>();
+  for (const DType dtype : {DType::bf16, DType::f16}) {
+    save_safetensors(path, small, {.dtype = dtype});
+    const SafetensorsFile file = SafetensorsFile::open(path);
+    EXPECT_EQ(file.find("matrix")->dtype, dtype == DType::bf16 ? SafetensorsDType::bf16 : SafetensorsDType::f16);
+    EXPECT_EQ(file.find("num_batches_tracked")->dtype, SafetensorsDType::i64);
+    load_safetensors(path, loaded);
+    std::vector<float> expected;
+    for (const float value : values) {
+      expected.push_back(dtype == DType::bf16 ? kernels::to_float(kernels::from_float<bf16>(value))
+                                              : kernels::to_float(kernels::from_float<f16>(value)));
+    }
+    EXPECT_EQ(loaded.filter.to_vector<float>(), expected);
+    EXPECT_EQ(loaded.matrix.to_vector<float>(), small.matrix.to_vector<float>());
+    EXPECT_EQ(loaded.counter.item(), small.counter.item());
+  }
+}
+
+TEST_F(Weights, AValueThatTheTypeCannotHoldIsAnError) {
+  Small small;
+  small.matrix.mutable_values<float>()[1] = 65520;
+  EXPECT_EQ(error_text([&] { save_safetensors(path, small, {.dtype = DType::f16}); }, checkpoint),
+            "save_safetensors: matrix holds 65520, too large for f16; save it as f32 or bf16");
+  EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_EQ(error_text([&] { save_safetensors(path, small, {.dtype = DType::u8}); }),
+            "save_safetensors: the type is u8, expected f32, bf16 or f16");
+}
+
 TEST_F(Weights, AStrictLoadListsEveryKindOfDifference) {
   ResNet net = filled("resnet20", 10), other = models::make_resnet("resnet32", {.num_classes = 7});
   save_safetensors(path, net);
