@@ -55,9 +55,10 @@ FileDigest write_text(const std::filesystem::path& path, std::string_view text, 
   return writer.finish();
 }
 
-FileDigest write_tensors(const std::filesystem::path& path, std::span<const TensorView> views, FileOps& ops) {
+FileDigest write_tensors(const std::filesystem::path& path, std::span<const TensorView> views,
+                         const SafetensorsMetadata& metadata, FileOps& ops) {
   FileWriter writer(path, kKind, ops);
-  write_safetensors(writer, views);
+  write_safetensors(writer, views, metadata);
   return writer.finish();
 }
 
@@ -108,9 +109,9 @@ std::string step_checkpoint_name(std::int64_t step) {
 
 std::uint64_t checkpoint_bytes(const CheckpointContents& contents) {
   constexpr std::uint64_t kBlocks = 8 * 4096;  // directory, manifest, and the last block of each file
-  return safetensors_file_bytes(contents.model) + safetensors_file_bytes(contents.trainer) +
-         (contents.average.empty() ? 0 : safetensors_file_bytes(contents.average)) + contents.state_json.size() +
-         kBlocks;
+  return safetensors_file_bytes(contents.model, contents.metadata) + safetensors_file_bytes(contents.trainer) +
+         (contents.average.empty() ? 0 : safetensors_file_bytes(contents.average, contents.metadata)) +
+         contents.state_json.size() + kBlocks;
 }
 
 std::filesystem::path write_checkpoint(const std::filesystem::path& run_dir, const std::string& name,
@@ -120,10 +121,11 @@ std::filesystem::path write_checkpoint(const std::filesystem::path& run_dir, con
     const std::filesystem::path target = make_checkpoints_directory(run_dir, ops) / name;
     AtomicDirectory staged(target, kKind, ops);
     Manifest manifest{.step = contents.step, .files = {}};
-    manifest.files[kModel] = write_tensors(staged.directory() / kModel, contents.model, ops);
-    manifest.files[kTrainer] = write_tensors(staged.directory() / kTrainer, contents.trainer, ops);
+    manifest.files[kModel] = write_tensors(staged.directory() / kModel, contents.model, contents.metadata, ops);
+    manifest.files[kTrainer] =
+        write_tensors(staged.directory() / kTrainer, contents.trainer, default_safetensors_metadata(), ops);
     if (!contents.average.empty())
-      manifest.files[kAverage] = write_tensors(staged.directory() / kAverage, contents.average, ops);
+      manifest.files[kAverage] = write_tensors(staged.directory() / kAverage, contents.average, contents.metadata, ops);
     manifest.files[kState] = write_text(staged.directory() / kState, contents.state_json, ops);
     write_text(staged.directory() / kManifest, manifest_json(manifest), ops);
     staged.commit();

@@ -27,6 +27,7 @@ struct CheckpointContents {
   std::vector<TensorView> trainer;
   std::vector<TensorView> average;  // of the weights, if there is one
   std::string state_json;
+  SafetensorsMetadata metadata = default_safetensors_metadata();  // of model and average
 };
 
 // A checkpoint that was read and whose sums were right.

@@ -62,7 +62,8 @@ bool Checkpointer::save(Module& module, const Optimizer& optimizer, const SavedS
                                     .model = model.views(),
                                     .trainer = trainer.views(),
                                     .average = averaged ? averaged->views() : std::vector<TensorView>{},
-                                    .state_json = saved_state_json(saved)};
+                                    .state_json = saved_state_json(saved),
+                                    .metadata = options_.metadata};
   check_saved(contents);
   return attempt(
       [&] {

@@ -13,14 +13,15 @@
 namespace engine {
 
 struct CheckpointerOptions {
-  int64_t keep_older = 0;  // step-* checkpoints beside `last`
-  uint64_t min_free = 0;   // bytes of the disk that a checkpoint must leave free
+  int64_t keep_older = 0;                                         // step-* checkpoints beside `last`
+  uint64_t min_free = 0;                                          // bytes of the disk that a checkpoint must leave free
+  SafetensorsMetadata metadata = default_safetensors_metadata();  // of the weights
 };
 
 class Checkpointer {
  public:
-  Checkpointer(std::filesystem::path run_dir, const CheckpointerOptions& options)
-      : run_dir_(std::move(run_dir)), options_(options) {}
+  Checkpointer(std::filesystem::path run_dir, CheckpointerOptions options)
+      : run_dir_(std::move(run_dir)), options_(std::move(options)) {}
 
   // Writes `last`. Throws Error(diverged), and writes nothing, if a tensor is not finite. A disk that fails is warned
   // of, and the training goes on; throws Error(checkpoint) at the third failure in a row, or at once if `required`.

@@ -32,6 +32,7 @@
 #include "engine/train/signals.h"
 #include "engine/train/train_step.h"
 #include "engine/train/version.h"
+#include "engine/train/weights_info.h"
 
 namespace engine {
 namespace {
@@ -135,8 +136,10 @@ Trainer::Trainer(const TrainSetup& setup)
                   val_loader_options(setup.config, setup.data.val->size(), rank_of(setup))),
       identity_(run_identity(setup.config, setup.data)),
       environment_{.device = device_description(setup.device), .version = version(), .threads = *setup.config.threads},
-      checkpointer_(setup.run_dir, {.keep_older = setup.config.checkpoint_hist,
-                                    .min_free = static_cast<uint64_t>(setup.config.min_free)}) {
+      checkpointer_(setup.run_dir,
+                    {.keep_older = setup.config.checkpoint_hist,
+                     .min_free = static_cast<uint64_t>(setup.config.min_free),
+                     .metadata = to_metadata(weights_info(setup.config, setup.facts, *setup.data.train))}) {
   if (setup.average) begin_average();
 }
 
