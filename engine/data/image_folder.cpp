@@ -122,13 +122,7 @@ class ImageFolder : public Dataset {
 
   Image load(int64_t index) const override { return decode_picture(read(index)); }
 
-  Picture read(int64_t index) const override {
-    const std::string path = full_path(index);
-    std::string name = printable(path);
-    std::vector<uint8_t> file = read_file(path, name, kMaxFileBytes);
-    check_not_empty(file, name);
-    return {.image = {}, .file = std::move(file), .name = std::move(name)};
-  }
+  Picture read(int64_t index) const override { return read_picture(full_path(index)); }
 
   std::string describe(int64_t index) const override { return printable(full_path(index)); }
 
@@ -161,6 +155,20 @@ bool has_picture_extension(const std::string& name) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   }
   return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
+}
+
+std::vector<std::string> list_pictures(const std::string& folder) {
+  std::vector<std::string> pictures;
+  Walk(folder, pictures).add("");
+  for (std::string& picture : pictures) picture.erase(0, 1);
+  return pictures;
+}
+
+Picture read_picture(const std::string& path) {
+  std::string name = printable(path);
+  std::vector<uint8_t> file = read_file(path, name, kMaxFileBytes);
+  check_not_empty(file, name);
+  return {.image = {}, .file = std::move(file), .name = std::move(name)};
 }
 
 DatasetPtr open_image_folder(const std::string& path) {

@@ -1,6 +1,7 @@
 #pragma once
 // ImageFolder: one folder per class, as torchvision.datasets.ImageFolder reads it.
 #include <string>
+#include <vector>
 
 #include "engine/data/dataset.h"
 
@@ -8,6 +9,13 @@ namespace engine {
 
 // Whether a file of that name counts as a picture: torchvision's list of extensions, in any case.
 bool has_picture_extension(const std::string& name);
+
+// The pictures in `folder` at any depth, in torchvision's order (by folder, then by name), as paths below it. Throws
+// Error(ErrorKind::data) for a folder that cannot be read.
+std::vector<std::string> list_pictures(const std::string& folder);
+
+// The bytes of one file. Throws Error(ErrorKind::data) naming it if it cannot be read, or is empty.
+Picture read_picture(const std::string& path);
 
 // The pictures under `path`/CLASS/..., at any depth. Classes are the folders in `path` in the order of their
 // bytes; within a class the order is torchvision's (by folder, then by name), so indices agree. A file counts

@@ -82,24 +82,14 @@ int centre(int available, int size) {
   return available < size ? -((size - available) / 2) : round_even((available - size) / 2.0);
 }
 
-// The short side becomes `short_side`; the centre of the result is cut out.
-void resize_and_crop(const ImageView& image, int short_side, int size, Interpolation interpolation, bool flip,
+// `scaled.window` of the image resized to scaled.width x scaled.height.
+void resize_and_crop(const ImageView& image, const EvalWindow& scaled, Interpolation interpolation, bool flip,
                      std::span<uint8_t> result) {
-  int width = image.width, height = image.height;
-  if (short_side > 0) {
-    const int64_t shorter = std::min(width, height), longer = std::max(width, height);
-    const int64_t new_longer = short_side * longer / shorter;
-    constexpr int64_t kMax = int64_t{1} << 29;
-    if (new_longer > kMax)
-      fail(ErrorKind::data, "resize: an image of ", width, "x", height,
-           " is too elongated to resize its short side to ", short_side, "; crop or remove it");
-    (width < height ? width : height) = short_side;
-    (image.width < image.height ? height : width) = static_cast<int>(new_longer);
-  }
-  const Region window = {centre(width, size), centre(height, size), size, size};
+  const auto& [width, height, window] = scaled;
   if (width == image.width && height == image.height) return copy_window(image, window, flip, result);
 
   // Only the part that is left is ever computed.
+  const int size = window.width;
   const int x = std::max(window.x, 0), y = std::max(window.y, 0);
   const Region part = {x, y, std::min(window.x + size, width) - x, std::min(window.y + size, height) - y};
   const ResizeOptions options = {
@@ -121,6 +111,23 @@ void check_result(const char* operation, const ImageView& image, int size, size_
 }
 
 }  // namespace
+
+EvalWindow eval_window(const EvalTransform& transform, int width, int height) {
+  EvalWindow result{.width = width, .height = height, .window = {}};
+  if (const int short_side = transform.resize; short_side > 0) {
+    const int64_t shorter = std::min(width, height), longer = std::max(width, height);
+    const int64_t new_longer = short_side * longer / shorter;
+    constexpr int64_t kMax = int64_t{1} << 29;
+    if (new_longer > kMax)
+      fail(ErrorKind::data, "resize: an image of ", width, "x", height,
+           " is too elongated to resize its short side to ", short_side, "; crop or remove it");
+    (width < height ? result.width : result.height) = short_side;
+    (width < height ? result.height : result.width) = static_cast<int>(new_longer);
+  }
+  const int size = transform.size;
+  result.window = {centre(result.width, size), centre(result.height, size), size, size};
+  return result;
+}
 
 Augmentation choose_augmentation(const TrainTransform& transform, int width, int height, RandomStream& random) {
   Augmentation augmentation{{0, 0, width, height}, false, transform.interpolation, {}};
@@ -152,8 +159,9 @@ void crop_and_flip(const TrainTransform& transform, const ImageView& image, cons
     case TrainTransform::Crop::pad_and_crop:
       return copy_window(image, augmentation.crop, augmentation.flip, result);
     case TrainTransform::Crop::none:
-      return resize_and_crop(image, transform.size, transform.size, augmentation.interpolation, augmentation.flip,
-                             result);
+      return resize_and_crop(image,
+                             eval_window({.resize = transform.size, .size = transform.size}, image.width, image.height),
+                             augmentation.interpolation, augmentation.flip, result);
   }
 }
 
@@ -174,7 +182,7 @@ void transform_image(const TrainTransform& transform, const ImageView& image, Ra
 
 void transform_image(const EvalTransform& transform, const ImageView& image, std::span<uint8_t> result) {
   check_result("eval transform", image, transform.size, result.size());
-  resize_and_crop(image, transform.resize, transform.size, transform.interpolation, false, result);
+  resize_and_crop(image, eval_window(transform, image.width, image.height), transform.interpolation, false, result);
 }
 
 void decode_and_transform(std::span<const uint8_t> file, const std::string& name, const TrainTransform& transform,

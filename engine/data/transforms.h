@@ -44,6 +44,16 @@ struct EvalTransform {
   Interpolation interpolation = Interpolation::bilinear;
 };
 
+// How an image enters the network: resized to width x height, of which `window` is cut out. It may reach beyond.
+struct EvalWindow {
+  int width = 0;
+  int height = 0;
+  Region window;
+};
+
+// For an image of that size. Throws Error(ErrorKind::data) if it is too elongated to be resized.
+EvalWindow eval_window(const EvalTransform& transform, int width, int height);
+
 // What chance decides for one training image.
 struct Augmentation {
   Region crop;  // in the image; with pad_and_crop it may reach beyond

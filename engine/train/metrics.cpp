@@ -43,6 +43,36 @@ std::vector<Prediction> predict(const Tensor& logits, std::span<const int64_t> l
   return result;
 }
 
+std::vector<std::vector<ClassProbability>> top_classes(const Tensor& logits, int64_t k) {
+  check(logits.shape().rank() == 2, "top_classes: logits ", logits.shape(), ", expected [N,K]");
+  const std::vector<float> values = logits.detach().to(Device{}).to(DType::f32).to_vector<float>();
+  const auto classes = static_cast<size_t>(logits.size(1));
+  std::vector<std::vector<ClassProbability>> result;
+  for (size_t begin = 0; begin < values.size(); begin += classes) {
+    const std::span<const float> row(values.data() + begin, classes);
+    double sum = 0;
+    const double highest = *std::max_element(row.begin(), row.end());
+    std::vector<ClassProbability>& all = result.emplace_back();
+    for (const float score : row) {
+      if (!std::isfinite(score)) {
+        fail(ErrorKind::diverged, "the network's result is not finite (", score,
+             "); if its weights are, compute in --precision fp32");
+      }
+      const double share = std::exp(score - highest);
+      sum += share;
+      all.push_back({static_cast<int64_t>(all.size()), share});
+    }
+    const auto wanted = std::min(static_cast<size_t>(k), classes);
+    std::partial_sort(all.begin(), all.begin() + static_cast<ptrdiff_t>(wanted), all.end(),
+                      [](const ClassProbability& a, const ClassProbability& b) {
+                        return a.probability != b.probability ? a.probability > b.probability : a.label < b.label;
+                      });
+    all.resize(wanted);
+    for (ClassProbability& one : all) one.probability /= sum;
+  }
+  return result;
+}
+
 int64_t count_correct(const Tensor& logits, std::span<const int64_t> labels) {
   const std::vector<float> values = host_rows(logits, labels);
   const auto classes = static_cast<ptrdiff_t>(logits.size(1));

@@ -38,6 +38,15 @@ struct Prediction {
 // One prediction for each row of logits [N,K] of any float type, on any device. `labels` has N entries in [0,K).
 std::vector<Prediction> predict(const Tensor& logits, std::span<const int64_t> labels);
 
+struct ClassProbability {
+  int64_t label = 0;
+  double probability = 0;  // softmax
+};
+
+// The `k` most probable classes, or all if there are fewer, for each row of logits [N,K] of any float type, on any
+// device; the highest first, among equal ones the first. Throws Error(diverged) if a logit is not finite.
+std::vector<std::vector<ClassProbability>> top_classes(const Tensor& logits, int64_t k);
+
 // Rows whose highest score, the first among equal ones, is the label's: the cheap part of predict().
 int64_t count_correct(const Tensor& logits, std::span<const int64_t> labels);
 

@@ -94,6 +94,10 @@ details summary{cursor:pointer}details summary h2{display:inline}details[open] s
 .settings dt{color:var(--soft);white-space:nowrap}
 .settings dd{margin:0;text-align:right;overflow-wrap:anywhere;min-width:0}
 pre{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 16px;margin:0;overflow-x:auto;font-size:13px;white-space:pre-wrap;overflow-wrap:anywhere}
+.predictions{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,330px),1fr));gap:14px}
+.prediction .views{display:flex}.prediction .views img{flex:1 1 0;min-width:0}
+.prediction figcaption{display:block}.prediction p{margin:0 0 4px;color:var(--soft);overflow-wrap:anywhere}
+.prediction .bar{grid-template-columns:minmax(0,1fr) 90px 58px}.prediction .bar .name{text-align:left;color:var(--ink)}
 @media print{body{background:none}.plot,.picture,.tile{break-inside:avoid}}
 )css";
 

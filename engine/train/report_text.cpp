@@ -1,11 +1,8 @@
 #include <fmt/format.h>
 
-#include <spng.h>
-
 #include <algorithm>
-#include <cstdlib>
-#include <memory>
 
+#include "engine/data/png_encode.h"
 #include "engine/error.h"
 #include "engine/io/utf8.h"
 #include "engine/train/report_parts.h"
@@ -35,27 +32,6 @@ ReportImage reduced_to_fit(const ReportImage& image, std::int64_t max_side) {
     }
   }
   return small;
-}
-
-std::vector<std::uint8_t> encode_png(const ReportImage& image) {
-  const std::unique_ptr<spng_ctx, decltype(&spng_ctx_free)> context(spng_ctx_new(SPNG_CTX_ENCODER), spng_ctx_free);
-  spng_ihdr header{};
-  header.width = static_cast<std::uint32_t>(image.width);
-  header.height = static_cast<std::uint32_t>(image.height);
-  header.bit_depth = 8;
-  header.color_type = SPNG_COLOR_TYPE_TRUECOLOR;
-  int error = context ? 0 : SPNG_EMEM;
-  if (!error) error = spng_set_option(context.get(), SPNG_ENCODE_TO_BUFFER, 1);
-  if (!error) error = spng_set_ihdr(context.get(), &header);
-  if (!error)
-    error = spng_encode_image(context.get(), image.rgb.data(), image.rgb.size(), SPNG_FMT_PNG, SPNG_ENCODE_FINALIZE);
-  std::size_t size = 0;
-  const std::unique_ptr<std::uint8_t, decltype(&std::free)> png(
-      error ? nullptr : static_cast<std::uint8_t*>(spng_get_png_buffer(context.get(), &size, &error)), std::free);
-  if (error || !png)
-    fail(ErrorKind::internal, "report: encoding a picture of ", image.width, "x", image.height,
-         " failed: ", spng_strerror(error));
-  return {png.get(), png.get() + size};
 }
 
 }  // namespace
@@ -115,7 +91,9 @@ std::string png_data_uri(const ReportImage& image, std::int64_t max_side) {
       image.rgb.size() != static_cast<std::size_t>(image.width * image.height * 3))
     fail(ErrorKind::internal, "report: a picture of ", image.width, "x", image.height, " has ", image.rgb.size(),
          " bytes, expected width * height * 3");
-  return "data:image/png;base64," + base64(encode_png(reduced_to_fit(image, max_side)));
+  const ReportImage small = reduced_to_fit(image, max_side);
+  return "data:image/png;base64," + base64(encode_png({small.rgb.data(), static_cast<int>(small.width),
+                                                       static_cast<int>(small.height), small.width * 3}));
 }
 
 }  // namespace engine::report
