@@ -336,6 +336,7 @@ int predict(Arguments& arguments) {
   check(!arguments.paths.empty(), "give pictures, or folders of pictures: resnet-predict --weights RUN PICTURES");
   check(!settings.weights.empty(), "give the net with --weights: a run, a checkpoint, or a safetensors file");
   check(arguments.cam_class.empty() || !arguments.cam.empty(), "--cam-class is the class whose heat --cam DIR draws");
+  check_config(settings);
   if (!settings.batch_size) settings.batch_size = 32;
   if (!settings.workers) {
     settings.workers = std::clamp<int64_t>(static_cast<int64_t>(std::thread::hardware_concurrency()) / 2, 1, 16);

@@ -275,6 +275,16 @@ void expect_partial_decoding_changes_nothing(const std::filesystem::path& path, 
   }
 }
 
+TEST(EvalWindow, IsTheCentreOfTheResizedImage) {
+  const EvalWindow wide = eval_window({.resize = 256, .size = 224}, 400, 300);
+  EXPECT_EQ(wide.width, 341);
+  EXPECT_EQ(wide.height, 256);
+  EXPECT_EQ(wide.window, (Region{58, 16, 224, 224}));  // (341 - 224) / 2 = 58.5 to even
+  const EvalWindow small = eval_window({.resize = 0, .size = 32}, 28, 40);
+  EXPECT_EQ(small.width, 28);
+  EXPECT_EQ(small.window, (Region{-2, 4, 32, 32}));
+}
+
 TEST(DecodeAndTransform, EqualsDecodingAllOfAGoldenFile) {
   for (const auto& row : golden_rows("decode.tsv")) expect_partial_decoding_changes_nothing(golden_path(row[0]), 30);
 }

@@ -41,7 +41,7 @@ void redirect(const fs::path& path, int fd) {
 Command::Command(const fs::path& folder, const std::vector<std::string>& arguments, const CommandOptions& options)
     : out_(folder / "stdout"), err_(folder / "stderr"), start_(now()) {
   std::vector<std::string> words = options.launcher;
-  words.emplace_back(RESNET_TRAIN);
+  words.push_back(options.program);
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
@@ -86,7 +86,7 @@ void Command::signal(int number) const {
 CommandResult Command::wait() {
   while (running()) {
     if (now() - start_ > kLongest) {
-      ADD_FAILURE() << "resnet-train hangs; stderr:\n" << read_text(err_);
+      ADD_FAILURE() << "the command hangs; stderr:\n" << read_text(err_);
       ::kill(pid_, SIGKILL);
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(2));

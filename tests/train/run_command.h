@@ -1,5 +1,5 @@
 #pragma once
-// Running resnet-train as a user does: a process of its own, with what it wrote and how long it took.
+// Running a command as a user does: a process of its own, with what it wrote and how long it took.
 #include <sys/resource.h>
 
 #include <csignal>
@@ -25,9 +25,10 @@ struct CommandOptions {
   std::vector<std::string> launcher = {};  // a command that starts it, such as mpirun -n 2
   std::map<int, int64_t> limits = {};      // RLIMIT_AS, RLIMIT_NOFILE, ...
   bool as_nobody = false;                  // gives up the rights of root
+  std::string program = RESNET_TRAIN;
 };
 
-// A started resnet-train. Output goes to files in `folder`.
+// A started program. Output goes to files in `folder`.
 class Command {
  public:
   Command(const std::filesystem::path& folder, const std::vector<std::string>& arguments,
