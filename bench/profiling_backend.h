@@ -108,6 +108,10 @@ class ProfilingBackend final : public Backend {
 
   void find_non_finite(std::span<const Tensor> tensors, const Tensor& found) override;
   std::unique_ptr<DeviceRanks> join_ranks(Communicator& ranks, std::string* reason) override;
+  bool native_bf16() const override { return inner_.native_bf16(); }
+  kernels::Stream stream() override { return inner_.stream(); }
+  void check_launch(const char* operation, bool launched) override { inner_.check_launch(operation, launched); }
+  void order_streams(kernels::Stream first, kernels::Stream then) override { inner_.order_streams(first, then); }
   // None: what is recorded cannot be timed one by one.
   std::unique_ptr<Recording> make_recording() override { return nullptr; }
   std::unique_ptr<Timeline> make_timeline() override;

@@ -77,6 +77,10 @@ Device best_device() {
   return available(cuda) ? cuda : Device{};
 }
 
+DType best_dtype(Device device) {
+  return backend(device).native_bf16() ? DType::bf16 : DType::f32;
+}
+
 MemoryStats memory_stats(Device device) {
   return backend(device).memory_stats();
 }
@@ -98,6 +102,19 @@ std::string to_string(Device device) {
 
 std::ostream& operator<<(std::ostream& out, Device device) {
   return out << to_string(device);
+}
+
+kernels::Stream Backend::stream() {
+  fail(ErrorKind::usage, "stream_of: ", description(),
+       " has no stream, its operations are done when they return; use values() there");
+}
+
+// Without streams there is nothing to launch and nothing to order.
+void Backend::check_launch(const char*, bool) {
+  stream();
+}
+void Backend::order_streams(kernels::Stream, kernels::Stream) {
+  stream();
 }
 
 void Backend::set_tf32(bool on) {

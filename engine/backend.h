@@ -171,6 +171,8 @@ class Backend {
   virtual std::string description()
       const = 0;  // one line: processor or GPU, instruction set, threads, library versions
 
+  virtual bool native_bf16() const { return true; }  // products of bf16 are faster than those of f32
+
   // --- layout and elementwise; x and y have the same number of elements ---
   virtual Layout activation_layout(const Shape& shape, DType dtype) const = 0;
   virtual void convert(const Tensor& x, const Tensor& y) = 0;  // any dtype and layout to any; same shape
@@ -260,6 +262,11 @@ class Backend {
   // --- several ranks ---
   // Null, on all ranks, if the devices of some cannot be joined: `reason` then says why, and the host has to carry.
   virtual std::unique_ptr<DeviceRanks> join_ranks(Communicator& ranks, std::string* reason);
+
+  // --- the queue of a GPU's work, for kernels that are not the engine's: engine/stream.h ---
+  virtual kernels::Stream stream();  // throws Error(usage) where there is none
+  virtual void check_launch(const char* operation, bool launched);
+  virtual void order_streams(kernels::Stream first, kernels::Stream then);
 
   // --- recorded work ---
   virtual std::unique_ptr<Recording> make_recording() { return nullptr; }  // null: this device gains nothing from it

@@ -3,20 +3,36 @@
 #include <utility>
 
 #include "engine/backend.h"
+#include "engine/error.h"
 
 namespace engine {
 
 Storage::Storage(size_t bytes, Device device, Layout layout)
     : data_(backend(device).allocate(bytes)), bytes_(bytes), device_(device), layout_(layout) {}
 
+Storage::Storage(void* data, size_t bytes, Device device, std::shared_ptr<void> owner, bool read_only)
+    : data_(data),
+      bytes_(bytes),
+      device_(device),
+      layout_(Layout::nhwc),
+      read_only_(read_only),
+      outsiders_(1),
+      owner_(std::move(owner)) {}
+
 Storage::~Storage() {
-  backend(device_).release(data_, bytes_);
+  if (!owner_) backend(device_).release(data_, bytes_);
+}
+
+void Storage::bump_version() {
+  check(!read_only_, "Tensor: whoever shares this memory allows no writing; write to a clone()");
+  ++version_;
 }
 
 void Storage::swap_contents(Storage& other) {
   std::swap(data_, other.data_);
   std::swap(bytes_, other.bytes_);
   std::swap(layout_, other.layout_);
+  std::swap(owner_, other.owner_);
 }
 
 Tensor make_tensor(const Shape& shape, DType dtype, Device device, Layout layout) {

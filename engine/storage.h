@@ -1,9 +1,9 @@
 #pragma once
 // Storage: the reference-counted bytes behind tensors, and what only backends need to know about them.
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 
 #include "engine/device.h"
 #include "engine/dtype.h"
@@ -21,6 +21,8 @@ enum class Layout : uint8_t {
 class Storage {
  public:
   Storage(size_t bytes, Device device, Layout layout = Layout::nhwc);
+  // Row-major bytes that belong to somebody outside (engine/dlpack.h), valid until `owner` is let go.
+  Storage(void* data, size_t bytes, Device device, std::shared_ptr<void> owner, bool read_only);
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
@@ -32,9 +34,18 @@ class Storage {
   // Takes over the other's bytes and layout (used to turn a private layout into nhwc in place).
   void swap_contents(Storage& other);
 
-  // Counts writes after creation: caches of derived data compare it.
-  uint64_t version() const { return version_; }
-  void bump_version() { ++version_; }
+  // Counts writes after creation: caches of derived data compare it. While somebody outside sees the bytes nobody
+  // counts his writes, so every question has another answer.
+  uint64_t version() const { return shared_outside() ? ++version_ : version_.load(std::memory_order_relaxed); }
+  // Throws Error(usage) if the bytes may not be written: call it before the write.
+  void bump_version();
+
+  // Whether programs beside the engine read or write the bytes now: from share_outside() to as many unshare_outside(),
+  // which any thread may call.
+  bool shared_outside() const { return outsiders_.load(std::memory_order_relaxed) > 0; }
+  void share_outside() { ++outsiders_; }
+  void unshare_outside() { --outsiders_; }
+  bool read_only() const { return read_only_; }
 
   // Something that a backend derived from the contents (say, filters in a primitive's own layout), valid while
   // `derived_version == version()`. Owned by the backend that set it.
@@ -46,7 +57,10 @@ class Storage {
   size_t bytes_ = 0;
   Device device_;
   Layout layout_;
-  uint64_t version_ = 0;
+  bool read_only_ = false;
+  std::atomic<int> outsiders_ = 0;
+  mutable std::atomic<uint64_t> version_ = 0;
+  std::shared_ptr<void> owner_;  // null: the backend's memory
 };
 
 struct Node;

@@ -61,17 +61,16 @@ void* Tensor::raw_data() const {
   return storage().data();
 }
 
-const void* Tensor::host_data(DType dtype) const {
-  check(dtype == this->dtype(), "Tensor::values: asked for ", dtype, ", but the tensor ", shape(), " holds ",
-        this->dtype());
-  check(device().type == DeviceType::cpu, "Tensor::values: the tensor is on ", device(),
+const void* Tensor::row_major(const char* what, DType dtype, bool on_host) const {
+  check(dtype == this->dtype(), what, ": asked for ", dtype, ", but the tensor ", shape(), " holds ", this->dtype());
+  check(!on_host || device().type == DeviceType::cpu, what, ": the tensor is on ", device(),
         "; copy it to the host first with to(Device{})");
   make_row_major(*this);
   return raw();
 }
 
-void* Tensor::mutable_host_data(DType dtype) {
-  void* data = const_cast<void*>(host_data(dtype));
+void* Tensor::mutable_row_major(const char* what, DType dtype, bool on_host) {
+  void* data = const_cast<void*>(row_major(what, dtype, on_host));
   storage().bump_version();
   return data;
 }
@@ -147,8 +146,8 @@ Tensor Tensor::reshape(const Shape& target) const {
 void Tensor::copy_from(const Tensor& source) {
   check(source.shape() == shape(), "copy_from: the source has shape ", source.shape(), ", the target ", shape());
   const NoGrad no_grad;
-  engine::backend(device()).convert(source.to(device()), *this);
   storage().bump_version();
+  engine::backend(device()).convert(source.to(device()), *this);
 }
 
 bool Tensor::requires_grad() const {
@@ -160,6 +159,8 @@ Tensor& Tensor::set_requires_grad(bool value) {
         "set_requires_grad: only a leaf (a tensor not made by a recorded op) can be changed");
   check(!value || is_floating(dtype()), "set_requires_grad: a tensor of ", dtype(),
         " has no gradient, expected a float type");
+  check(!value || !storage().read_only(), "set_requires_grad: whoever shares the memory of this tensor ", shape(),
+        " allows no writing, so it cannot be trained; train a clone()");
   body_->requires_grad = value;
   return *this;
 }
@@ -180,7 +181,7 @@ void Tensor::set_grad(Tensor grad) {
 }
 
 bool Tensor::unique() const {
-  return defined() && body_.use_count() == 1 && body_->storage.use_count() == 1;
+  return defined() && body_.use_count() == 1 && body_->storage.use_count() == 1 && !body_->storage->shared_outside();
 }
 
 }  // namespace engine

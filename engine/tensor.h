@@ -58,11 +58,22 @@ class Tensor {
   // Throws Error(usage) for a tensor on another device: use to(Device{}) first.
   template <class T>
   std::span<const T> values() const {
-    return {static_cast<const T*>(host_data(dtype_of<T>)), static_cast<size_t>(numel())};
+    return {static_cast<const T*>(row_major("Tensor::values", dtype_of<T>, true)), static_cast<size_t>(numel())};
   }
   template <class T>
   std::span<T> mutable_values() {
-    return {static_cast<T*>(mutable_host_data(dtype_of<T>)), static_cast<size_t>(numel())};
+    return {static_cast<T*>(mutable_row_major("Tensor::mutable_values", dtype_of<T>, true)),
+            static_cast<size_t>(numel())};
+  }
+  // Where the elements lie, in row-major order, in the memory of the tensor's device: for kernels of one's own
+  // (engine/stream.h) and other libraries. T must be the tensor's dtype. The mutable form counts as a write.
+  template <class T>
+  const T* data() const {
+    return static_cast<const T*>(row_major("Tensor::data", dtype_of<T>, false));
+  }
+  template <class T>
+  T* mutable_data() {
+    return static_cast<T*>(mutable_row_major("Tensor::mutable_data", dtype_of<T>, false));
   }
   // A copy of the elements from any device.
   template <class T>
@@ -110,8 +121,8 @@ class Tensor {
 
  private:
   void* raw_data() const;
-  const void* host_data(DType dtype) const;
-  void* mutable_host_data(DType dtype);
+  const void* row_major(const char* what, DType dtype, bool on_host) const;
+  void* mutable_row_major(const char* what, DType dtype, bool on_host);
 
   std::shared_ptr<TensorBody> body_;
 };

@@ -85,6 +85,10 @@ void CpuBackend::set_deterministic(bool on) {
   plans_.set_deterministic(on);
 }
 
+bool CpuBackend::native_bf16() const {
+  return onednn::has_native_bf16();
+}
+
 bool supports_bf16() {
   return onednn::has_native_bf16();
 }

@@ -18,6 +18,7 @@ class CpuBackend final : public Backend {
   void download(void* host, const void* device, size_t bytes) override;
   void synchronize() override {}
   std::string description() const override;
+  bool native_bf16() const override;
 
   Layout activation_layout(const Shape& shape, DType dtype) const override;
   void convert(const Tensor& x, const Tensor& y) override;

@@ -62,6 +62,24 @@ void CudaBackend::synchronize() {
   context_.synchronize();
 }
 
+void CudaBackend::check_launch(const char* operation, bool launched) {
+  context_.check(operation, context_.runtime().last_error());
+  if (!launched)
+    fail(ErrorKind::device, context_.device(), ": ", operation,
+         " was not launched; check the shape it was asked for, its grid, block and shared memory");
+}
+
+void CudaBackend::order_streams(Stream first, Stream then) {
+  const Runtime& runtime = context_.runtime();
+  stream();  // for the device of this thread
+  kernels::Event event = nullptr;
+  context_.check("creating an event", runtime.event_create(&event));
+  const Status recorded = runtime.event_record(event, first);
+  const Status waits = recorded.ok() ? runtime.stream_wait(then, event) : recorded;
+  const Status destroyed = runtime.event_destroy(event);
+  context_.check("ordering two streams", waits.ok() ? destroyed : waits);
+}
+
 std::string CudaBackend::description() const {
   const kernels::DeviceProperties& gpu = context_.properties();
   std::ostringstream text;

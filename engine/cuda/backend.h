@@ -93,6 +93,9 @@ class CudaBackend final : public Backend {
 
   void find_non_finite(std::span<const Tensor> tensors, const Tensor& found) override;
   std::unique_ptr<DeviceRanks> join_ranks(Communicator& ranks, std::string* reason) override;
+  Stream stream() override { return context_.stream(); }
+  void check_launch(const char* operation, bool launched) override;
+  void order_streams(Stream first, Stream then) override;
   std::unique_ptr<Recording> make_recording() override;
   std::unique_ptr<Timeline> make_timeline() override;
 
@@ -105,7 +108,6 @@ class CudaBackend final : public Backend {
  private:
   friend class GraphRecording;
   const kernels::Kernels& kernels() const { return context_.kernels(); }
-  Stream stream() const { return context_.stream(); }
   Scratch scratch(size_t bytes) { return {allocator_, bytes}; }
   Scratch scratch_floats(int64_t count) { return scratch(static_cast<size_t>(count) * sizeof(float)); }
 

@@ -86,9 +86,9 @@ class Walk {
   std::set<std::pair<dev_t, ino_t>> seen_;
 };
 
-class ImageFolder : public Dataset {
+class ClassFolders : public Dataset {
  public:
-  explicit ImageFolder(std::string root) : root_(std::move(root)) {
+  explicit ClassFolders(std::string root) : root_(std::move(root)) {
     while (root_.size() > 1 && root_.back() == '/') root_.pop_back();
     class_names_ = list_folder(root_).folders;
     const std::string name = printable(root_);
@@ -172,7 +172,7 @@ Picture read_picture(const std::string& path) {
 }
 
 DatasetPtr open_image_folder(const std::string& path) {
-  return std::make_shared<ImageFolder>(path);
+  return std::make_shared<ClassFolders>(path);
 }
 
 void check_same_classes(const Dataset& train, const std::string& train_name, const Dataset& val,

@@ -4,21 +4,14 @@
 
 #include "engine/autograd.h"
 #include "engine/error.h"
+#include "engine/nn/random_tensors.h"
 #include "engine/ops/linear.h"
 
 namespace engine {
 namespace {
 
-void fill_uniform(Tensor& tensor, float bound, RandomStream& random) {
-  for (float& value : tensor.mutable_values<float>()) value = (2 * random.uniform() - 1) * bound;
-}
-
-void fill_normal(Tensor& tensor, float std, RandomStream& random) {
-  for (float& value : tensor.mutable_values<float>()) value = random.normal() * std;
-}
-
-Tensor parameter(const Shape& shape) {
-  return Tensor::empty(shape).set_requires_grad(true);
+Tensor parameter(Tensor values) {
+  return values.set_requires_grad(true);
 }
 
 }  // namespace
@@ -27,16 +20,16 @@ Conv2d::Conv2d(const Conv2dSpec& conv) : spec(conv) {
   check(conv.groups >= 1 && conv.in_channels % conv.groups == 0 && conv.out_channels % conv.groups == 0,
         "Conv2d: ", conv.in_channels, " and ", conv.out_channels,
         " channels must be multiples of groups=", conv.groups);
-  weight = parameter({conv.out_channels, conv.kernel, conv.kernel, conv.in_channels / conv.groups});
-  if (conv.bias) bias = parameter({conv.out_channels});
+  weight = parameter(Tensor::empty({conv.out_channels, conv.kernel, conv.kernel, conv.in_channels / conv.groups}));
+  if (conv.bias) bias = parameter(Tensor::empty({conv.out_channels}));
 }
 
 Conv2d::Conv2d(const Conv2dSpec& conv, RandomStream& random) : Conv2d(conv) {
   const int64_t area = conv.kernel * conv.kernel;
   const auto fan_in = static_cast<float>(area * conv.in_channels / conv.groups);
   const auto fan_out = static_cast<float>(area * conv.out_channels);  // PyTorch counts all filters, whatever the groups
-  fill_normal(weight, std::sqrt(2 / fan_out), random);
-  if (conv.bias) fill_uniform(bias, 1 / std::sqrt(fan_in), random);
+  weight = parameter(normal(weight.shape(), random, std::sqrt(2 / fan_out)));
+  if (conv.bias) bias = parameter(uniform(bias.shape(), random, 1 / std::sqrt(fan_in)));
 }
 
 Tensor Conv2d::operator()(const Tensor& x) const {
@@ -70,12 +63,12 @@ void BatchNorm2d::visit(ModuleVisitor& visitor) {
 }
 
 Linear::Linear(int64_t in_features, int64_t out_features)
-    : weight(parameter({out_features, in_features})), bias(parameter({out_features})) {}
+    : weight(parameter(Tensor::empty({out_features, in_features}))), bias(parameter(Tensor::empty({out_features}))) {}
 
-Linear::Linear(int64_t in_features, int64_t out_features, RandomStream& random) : Linear(in_features, out_features) {
+Linear::Linear(int64_t in_features, int64_t out_features, RandomStream& random) {
   const float bound = 1 / std::sqrt(static_cast<float>(in_features));
-  fill_uniform(weight, bound, random);
-  fill_uniform(bias, bound, random);
+  weight = parameter(uniform({out_features, in_features}, random, bound));
+  bias = parameter(uniform({out_features}, random, bound));
 }
 
 Tensor Linear::operator()(const Tensor& x) const {

@@ -78,4 +78,9 @@ void Module::to(Device device) {
   visit(walk);
 }
 
+Device Module::device() {
+  const std::vector<NamedParameter> all = parameters();
+  return all.empty() ? Device{} : all.front().tensor.device();
+}
+
 }  // namespace engine

@@ -57,6 +57,8 @@ class Module {
 
   // Moves every parameter and buffer. Parameters stay f32: the dtype of the input decides the precision of activations.
   void to(Device device);
+  // Where the parameters are; the CPU for a module without any.
+  Device device();
 
  protected:
   Module() = default;

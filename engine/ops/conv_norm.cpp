@@ -26,6 +26,8 @@ Conv2dShape check_conv_bn(const char* op, const Tensor& x, const Tensor& w, cons
 // All but norm.y; results like an activation of that shape.
 ConvBatchNorm begin_training(const Conv2dShape& shape, const Tensor& x, const Tensor& w, const BatchNormState& bn,
                              const ConvBnOptions& options) {
+  bn.running_mean.storage().bump_version();
+  bn.running_var.storage().bump_version();
   return {.shape = shape,
           .x = x,
           .w = w,
@@ -57,10 +59,7 @@ struct Saved {
         rstd(conv.norm.rstd),
         want_dx(conv.x.requires_grad()),
         want_dw(conv.w.requires_grad()),
-        has_bias(bias.defined()) {
-    conv.norm.running_mean.storage().bump_version();
-    conv.norm.running_var.storage().bump_version();
-  }
+        has_bias(bias.defined()) {}
 
   // The gradient of the convolution's result goes where the result is, which is needed for the last time.
   BatchNormBackward norm(const Tensor& dy, const Tensor& y) const {

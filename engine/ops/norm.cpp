@@ -30,11 +30,11 @@ Tensor batch_norm(const Tensor& x, const BatchNormState& bn, const BatchNormOpti
                               .y = y,
                               .mean = make_tensor(bn.gamma.shape(), DType::f32, x.device()),
                               .rstd = make_tensor(bn.gamma.shape(), DType::f32, x.device())};
-  backend(x.device()).batch_norm_forward(forward);
   if (options.training) {
     bn.running_mean.storage().bump_version();
     bn.running_var.storage().bump_version();
   }
+  backend(x.device()).batch_norm_forward(forward);
 
   return record(y, {x, bn.gamma, bn.beta, options.residual},
                 [input, mask = options.relu ? y : Tensor{}, gamma = bn.gamma.detach(), mean = forward.mean,
