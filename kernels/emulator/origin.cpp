@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <sstream>
 #include <string>
@@ -38,7 +39,9 @@ uint32_t number_of(const Site& site) {
     Site site;
     uint32_t number = 0;
   };
-  thread_local std::array<Entry, 256> cache;
+  // Not in the thread's own block: a shared library with that much of it cannot be loaded late, into Python say.
+  thread_local const auto kept = std::make_unique<std::array<Entry, 256>>();
+  std::array<Entry, 256>& cache = *kept;
   const size_t hash = (reinterpret_cast<uintptr_t>(site.file) >> 3) * 31 + static_cast<size_t>(site.line);
   Entry& entry = cache[hash % cache.size()];
   if (entry.number != 0 && entry.site.file == site.file && entry.site.line == site.line) return entry.number;
