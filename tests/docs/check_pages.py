@@ -148,7 +148,8 @@ class Runner:
         for words in commands(text):
             for index, word in enumerate(words):
                 program = self.program(word)
-                if program is None or (index and not re.match(r"[\w=./-]+$", words[0])):
+                # A command of ours may stand behind a launcher; a script is looked for at the beginning only.
+                if program is None or (program.parent != self.bin and not all("=" in other for other in words[:index])):
                     continue
                 if not os.access(program, os.X_OK):
                     raise Wrong(f"'{word}' does not exist")
