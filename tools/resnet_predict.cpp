@@ -52,6 +52,7 @@ constexpr int kLeastView = 256, kMostView = 1024;  // longer side of a picture w
 struct Arguments {
   std::vector<std::string> paths;
   TrainConfig settings;  // of the flags that resnet-train has, too
+  bool interpolation_given = false;
   std::string classes, html, cam, cam_class;
   int64_t top_k = 5;
   bool json = false;
@@ -128,7 +129,9 @@ Network open_network(const Arguments& arguments, Device device) {
   EvalTransform& transform = info.transform;
   if (settings.val_crop_size) transform.size = static_cast<int>(*settings.val_crop_size);
   if (settings.val_resize_size) transform.resize = static_cast<int>(*settings.val_resize_size);
-  if (settings.interpolation == "bicubic") transform.interpolation = Interpolation::bicubic;
+  if (arguments.interpolation_given) {
+    transform.interpolation = settings.interpolation == "bicubic" ? Interpolation::bicubic : Interpolation::bilinear;
+  }
 
   std::optional<int64_t> classes = settings.num_classes;
   const TensorView* const head = file.find("fc.weight");
@@ -382,7 +385,7 @@ void parse(int argc, char** argv, CLI::App& app, Arguments& arguments) {
   }
   app.add_option("--classes", arguments.classes, "a file with the names of the classes, one a line")->type_name("FILE");
   app.add_option("-k,--top-k", arguments.top_k, "classes of each picture (5)")
-      ->check(CLI::Range(int64_t{1}, int64_t{1000000}))
+      ->check(CLI::Range(int64_t{1}, int64_t{1000000}).description(""))
       ->type_name("N");
   app.add_flag("--json", arguments.json, "one JSON object a line instead of the table");
   app.add_option("--html", arguments.html, "also a page with the pictures")->type_name("FILE");
@@ -396,6 +399,7 @@ void parse(int argc, char** argv, CLI::App& app, Arguments& arguments) {
   app.parse(argc, argv);
   for (const auto& [setting, value] : values) {
     if (value.empty()) continue;
+    if (std::string_view(setting->key) == "interpolation") arguments.interpolation_given = true;
     const std::string flags = setting->flags;
     assign_setting(arguments.settings, *setting, value, main_name(*setting));
   }

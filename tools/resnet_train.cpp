@@ -78,7 +78,10 @@ void say_what_is_next(const std::string& program, const TrainSetup& setup, const
   log_info(styled(Style::bold, "next     ") + program + " --test-only --resume " + dir);
   const std::string more = outcome.reason == "max_steps" ? "" : " --epochs " + std::to_string(2 * *setup.config.epochs);
   log_info("         " + program + " --output-dir " + dir + " --resume auto" + more);
-  if (setup.facts.generated) {
+  if (!setup.facts.generated) {
+    const fs::path predict = fs::path(program).replace_filename("resnet-predict");
+    log_info("         " + predict.string() + " --weights " + dir + " PICTURES --html predictions.html");
+  } else {
     log_info("         " + program +
              " --data-path DIR --model resnet18      pictures of your own: DIR/train/CLASS/*.jpg, DIR/val/CLASS/*.jpg");
   }
