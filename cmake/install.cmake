@@ -47,7 +47,7 @@ endif()
 configure_file(${CMAKE_CURRENT_LIST_DIR}/engine.pc.in ${PROJECT_BINARY_DIR}/package/engine.pc @ONLY)
 install(
   FILES ${config} ${PROJECT_BINARY_DIR}/package/engine-config-version.cmake
-        ${CMAKE_CURRENT_LIST_DIR}/engine_add_kernels.cmake ${CMAKE_CURRENT_LIST_DIR}/engine_libraries.cmake
+        ${CMAKE_CURRENT_LIST_DIR}/engine_add_kernels.cmake ${CMAKE_CURRENT_LIST_DIR}/engine_dependencies.cmake
   DESTINATION ${package_dir} COMPONENT development)
 install(FILES ${PROJECT_BINARY_DIR}/package/engine.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)
 

@@ -25,14 +25,14 @@ const MpiModule* load_module(std::string* reason) {
   std::string searched;
   const std::string path =
       find_module(kFile, "ENGINE_MPI_MODULE", reinterpret_cast<const void*>(&start_mpi), &searched);
-  if (path.empty()) {
+  // Open MPI's own plug-ins look for its symbols among the global ones. A bare name: along the run path, too.
+  void* const handle = dlopen(path.empty() ? kFile : path.c_str(), RTLD_NOW | RTLD_GLOBAL);
+  if (handle == nullptr && path.empty()) {
     *reason = std::string(kFile) + " is missing (searched: " + searched +
-              "): install libopenmpi-dev and build again, or start ranks with RANK, WORLD_SIZE, MASTER_ADDR and "
-              "MASTER_PORT";
+              " and the system's library path): install libopenmpi-dev and build again, or start ranks with RANK, "
+              "WORLD_SIZE, MASTER_ADDR and MASTER_PORT";
     return nullptr;
   }
-  // Open MPI's own plug-ins look for its symbols among the global ones.
-  void* const handle = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
   if (handle == nullptr) {
     const char* error = dlerror();
     *reason =
