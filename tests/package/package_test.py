@@ -2,7 +2,8 @@
 """Installs what was built, moves it elsewhere, and builds programs of others with it.
 
 package_test.py --source DIR --build DIR --work DIR [--cmake CMAKE] STEP
-STEP is one of the functions below; `install` comes first, the others look at what it left. Standard library only.
+STEP is one of the functions below; `install` comes first, the others look at what it left. The commands and the CMake
+code are those of docs/install.md. Standard library only.
 """
 import argparse
 import json
@@ -48,34 +49,60 @@ class Package:
         folder.mkdir(parents=True)
         return folder
 
-    def configure(self, name, source, *definitions):
+    def page(self, language, part):
+        """The block of docs/install.md in which this stands."""
+        blocks = re.findall(rf"^```{language}\n(.*?)^```", (self.source / "docs/install.md").read_text(), re.M | re.S)
+        found = [block for block in blocks if part in block]
+        expect(len(found) == 1, f"docs/install.md has {len(found)} {language} blocks with {part}; expected one")
+        return found[0]
+
+    def run_page(self, part, folder):
+        """Runs a block of the page in `folder`, which looks like the repository after a build; ~/engine is the package."""
+        (folder / "build").mkdir(exist_ok=True)
+        (folder / "build/release").symlink_to(self.build)
+        environment = {**os.environ, "HOME": str(self.work), "PATH": f"{self.cmake.parent}:{os.environ['PATH']}"}
+        run("bash", "-ec", self.page("sh", part), cwd=folder, env=environment)
+
+    def project(self, name, cmake):
+        """A folder with the program and this CMakeLists.txt, which adds a kernel as the page does."""
         folder = self.fresh(name)
-        same = [f"-D{key}={self.cache[key]}" for key in ("CMAKE_BUILD_TYPE", "CMAKE_CXX_COMPILER", "CMAKE_MAKE_PROGRAM")
-                if self.cache.get(key)]
-        run(self.cmake, "-S", source, "-B", folder, "-G", self.cache["CMAKE_GENERATOR"], *same, *definitions)
+        for file in (self.source / "tests/package/program").iterdir():
+            shutil.copy(file, folder)
+        for file in ("row_norm.h", "row_norm.cu"):
+            shutil.copy(self.source / "docs/examples" / file, folder)
+        (folder / "CMakeLists.txt").write_text(
+            cmake + self.page("cmake", "engine_add_kernels(") +
+            "target_include_directories(mine PRIVATE .)\ninclude(checks.cmake)\n")
         return folder
 
-    def program(self, name, source, *definitions):
-        """A project of its own with its own compiler cache, so that a second run costs little."""
-        launcher = self.cache.get("CMAKE_CXX_COMPILER_LAUNCHER") or self.cache.get("CCACHE") or ""
-        folder = self.configure(name, source, f"-DCMAKE_PREFIX_PATH={self.prefix}",
-                                f"-DCMAKE_CXX_COMPILER_LAUNCHER={'' if launcher.endswith('NOTFOUND') else launcher}",
-                                *definitions)
+    def configure(self, source, folder, *definitions):
+        """By the compiler of the build that is tested."""
+        same = [f"-D{key}={self.cache[key]}" for key in ("CMAKE_BUILD_TYPE", "CMAKE_CXX_COMPILER", "CMAKE_MAKE_PROGRAM")
+                if self.cache.get(key)]
+        run(self.cmake, "-S", source, "-B", folder, "-G", self.cache["CMAKE_GENERATOR"],
+            f"-DCMAKE_PREFIX_PATH={self.prefix}", *same, *definitions)
+
+    def make(self, source, folder):
+        definitions = ()
+        launcher = self.cache.get("CMAKE_CXX_COMPILER_LAUNCHER") or self.cache.get("CCACHE") or "NOTFOUND"
+        if not launcher.endswith("NOTFOUND"):
+            definitions = (f"-DCMAKE_CXX_COMPILER_LAUNCHER={launcher}",)
+        self.configure(source, folder, *definitions)
         run(self.cmake, "--build", folder)
         return folder
 
     def run_program(self, folder):
-        output = run(folder / "program")
+        output = run(folder / "mine")
         if (self.build / "bin/libengine_mpi.so").exists():
             expect("is missing" not in output, f"the program does not find libengine_mpi.so:\n{output}")
 
     # ---- steps
 
     def install(self):
+        """cmake --install as the page has it, and then everything is somewhere else."""
         shutil.rmtree(self.work, ignore_errors=True)
-        first = self.work / "first"
-        run(self.cmake, "--install", self.build, "--prefix", first)
-        first.rename(self.prefix)
+        self.run_page("cmake --install", self.fresh("install"))
+        (self.work / "engine").rename(self.prefix)
 
     def contents(self):
         """What is for users is there, nothing else is, and nothing tells where it was built or first installed."""
@@ -101,21 +128,19 @@ class Package:
         """They start from the moved prefix and find their modules there."""
         output = run(self.prefix / "bin/resnet-train", "--model", "resnet20", "--summary")
         expect("269,722" in output, f"resnet-train --summary says:\n{output}")
+        alone = shutil.copy(self.prefix / "bin/resnet-train", self.fresh("alone"))
         for module in self.build.glob("bin/libengine_*.so"):
-            output = run(self.prefix / "bin/resnet-train", "--doctor")
-            expect(f"{module.name} is missing" not in output, f"resnet-train --doctor says:\n{output}")
-            hidden = next(self.prefix.rglob(module.name)).rename(self.work / module.name)
-            output = run(self.prefix / "bin/resnet-train", "--doctor")
-            expect(f"{module.name} is missing" in output, f"without {module.name} resnet-train --doctor says:\n{output}")
-            hidden.rename(self.prefix / "lib" / module.name)
+            for program, found in ((self.prefix / "bin/resnet-train", True), (alone, False)):
+                output = run(program, "--doctor")
+                expect((f"{module.name} is missing" in output) != found, f"{program} --doctor says:\n{output}")
 
-    def program_installed(self):
-        folder = self.program("program", self.source / "tests/package/program")
-        self.run_program(folder)
+    def installed(self):
+        source = self.project("installed", self.page("cmake", "find_package("))
+        self.run_program(self.make(source, source / "build"))
 
     def kernels(self):
-        folder = self.program("kernels", self.source / "tests/package/kernels")
-        expect("kernels: emulator" in run(folder / "kernels_alone"), "the program does not say what it ran on")
+        folder = self.make(self.source / "tests/package/kernels", self.fresh("kernels"))
+        expect("emulator: norms" in run(folder / "kernels_alone"), "the program does not say what it ran on")
 
     def versions(self):
         """0.1 is compatible with 0.1.x and with nothing else; unknown components are refused by name."""
@@ -134,17 +159,18 @@ class Package:
               message(SEND_ERROR "component wings: ${engine_NOT_FOUND_MESSAGE}")
             endif()
             """)
-        self.configure("versions/build", folder, f"-DCMAKE_PREFIX_PATH={self.prefix}")
+        self.configure(folder, folder / "build")
 
     def pkg_config(self):
+        """export and g++ as the page has them."""
         folder = self.fresh("pkg_config")
-        found = next(self.prefix.rglob("engine.pc")).parent
-        flags = shlex.split(run("pkg-config", "--cflags", "--libs", "engine", env={**os.environ, "PKG_CONFIG_PATH": str(found)}))
+        (self.work / "engine").symlink_to(self.prefix)
         (folder / "main.cpp").write_text(
             '#include "engine/ops/elementwise.h"\n'
             "int main() { return engine::relu(engine::Tensor::full({3}, 2)).to_vector<float>()[1] == 2 ? 0 : 1; }\n")
-        run(self.cache["CMAKE_CXX_COMPILER"], "-std=c++20", "main.cpp", "-o", "main", *flags, cwd=folder)
-        run(folder / "main")
+        self.run_page("pkg-config", folder)
+        run(folder / "mine")
+        (self.work / "engine").unlink()
 
     def headers(self):
         """All in one file, with a strict compiler. (That each compiles alone is for tests/style.)"""
@@ -157,23 +183,23 @@ class Package:
 
     def subdirectory(self):
         """FetchContent, with shared libraries: compiled as here, so that the objects that are there already serve."""
-        prefix = "_deps/engine-build/"
-        commands = self.fresh("shared") / "commands"
-        lines = []
-        for entry in json.loads((self.build / "compile_commands.json").read_text()):
-            words = shlex.split(entry["command"])
-            lines.append(" ".join(words[1 if Path(words[0]).name == "ccache" else 0:]) + "\n")
-        commands.write_text("".join(lines))
-        launcher = f"{self.source / 'tests/package/same_object.sh'};{commands};{self.build};{prefix}"
-        folder = self.configure("subdirectory", self.source / "tests/package/program", f"-DENGINE_SOURCE={self.source}",
-                                "-DBUILD_SHARED_LIBS=ON", "-DENGINE_INSTALL=ON", "-DENGINE_CUDA=OFF",
-                                f"-DENGINE_WERROR={self.cache['ENGINE_WERROR']}", f"-DCMAKE_CXX_COMPILER_LAUNCHER={launcher}")
+        source = self.project("subdirectory", self.page("cmake", "FetchContent_MakeAvailable("))
+        commands = source / "commands"
+        with commands.open("w") as lines:
+            for entry in json.loads((self.build / "compile_commands.json").read_text()):
+                words = shlex.split(entry["command"])
+                lines.write(" ".join(words[1 if Path(words[0]).name == "ccache" else 0:]) + "\n")
+        launcher = f"{self.source / 'tests/package/same_object.sh'};{commands};{self.build};_deps/engine-build/"
+        folder = source / "build"
+        self.configure(source, folder, f"-DFETCHCONTENT_SOURCE_DIR_ENGINE={self.source}", "-DBUILD_SHARED_LIBS=ON",
+                       "-DENGINE_INSTALL=ON", "-DENGINE_CUDA=OFF", f"-DENGINE_WERROR={self.cache['ENGINE_WERROR']}",
+                       f"-DCMAKE_CXX_COMPILER_LAUNCHER={launcher}")
         run(self.cmake, "--build", folder)
         self.run_program(folder)
 
-        shared = self.work / "shared/first"
-        run(self.cmake, "--install", folder, "--prefix", shared)
-        shared = shared.rename(self.work / "shared/moved")
+        first = self.fresh("shared/first")
+        run(self.cmake, "--install", folder, "--prefix", first)
+        shared = first.rename(first.parent / "moved")
         libraries = sorted(path for path in shared.rglob("*.so") if path.stem.removeprefix("lib") in LIBRARIES)
         expect(len(libraries) == len(LIBRARIES), f"shared libraries: {libraries}")
         for library in libraries:
@@ -186,17 +212,18 @@ class Package:
                 expect("engine::" in symbol and not symbol.startswith(("std::", "nlohmann", "fmt::", "spdlog")),
                        f"{library} exports {symbol}")
         self.prefix = shared
-        program = self.program("program_shared", self.source / "tests/package/program")
+        source = self.project("installed_shared", self.page("cmake", "find_package("))
+        program = self.make(source, source / "build")
         self.run_program(program)
-        needed = run("readelf", "-d", program / "program")
+        needed = run("readelf", "-d", program / "mine")
         for private in ("libdnnl", "libfmt", "libspdlog", "libarchive"):
             expect(private not in needed, f"a program needs {private}, which is libengine's own affair")
 
     def deb(self):
         """Debian packages: what is in them and what they need; unpacked by dpkg into a folder, and removed."""
         folder = self.fresh("deb")
-        run(self.cmake.with_name("cpack"), "--config", self.build / "CPackConfig.cmake", "-G", "DEB", "-B", folder)
-        packages = {path.name.split("_")[0]: path for path in folder.glob("*.deb")}
+        self.run_page("cpack ", folder)
+        packages = {path.name.split("_")[0]: path for path in (folder / "build/packages").glob("*.deb")}
         expect({"libengine", "libengine-dev"} <= set(packages), f"packages: {sorted(packages)}")
 
         def field(package, name):

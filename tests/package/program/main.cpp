@@ -1,8 +1,9 @@
 // A step of training on the CPU, the same net on the emulated device, and a kernel of this program's own there.
+#include <row_norm.h>
+
 #include <cmath>
 #include <cstdio>
 
-#include <scale.h>
 #include "engine/dist/communicator.h"
 #include "engine/engine.h"
 #include "kernels/emulator/runtime.h"
@@ -28,11 +29,11 @@ int main() {
   if (!std::isfinite(loss.item()) || std::abs(logit - same) > 1e-3f * std::abs(logit)) return 1;
 
   const kernels::Runtime& device = kernels::emulator::runtime();
-  float value = 2;
+  float row[3] = {2, 3, 6};
   void* data = nullptr;
-  const bool ok = device.malloc_device(&data, sizeof value).ok() &&
-                  device.copy_to_device(data, &value, sizeof value, {}).ok() &&
-                  scale<kernels::Platform::emulated>(static_cast<float*>(data), static_cast<float*>(data), 1, 3, {}) &&
-                  device.copy_to_host(&value, data, sizeof value, {}).ok() && device.free_device(data).ok();
-  return ok && value == 6 ? 0 : 2;
+  if (!device.malloc_device(&data, sizeof row).ok() || !device.copy_to_device(data, row, sizeof row, {}).ok()) return 2;
+  auto* const x = static_cast<float*>(data);
+  if (!row_norm<kernels::Platform::emulated>(x, x + 2, 1, 2, {})) return 3;
+  if (!device.copy_to_host(row, data, sizeof row, {}).ok() || !device.free_device(data).ok()) return 2;
+  return std::abs(row[2] - std::sqrt(13.0f)) < 1e-6f ? 0 : 4;
 }

@@ -1,0 +1,13 @@
+# Nobody's warnings, optimisation or definitions become those of the program.
+foreach(target engine::engine engine::models engine::kernels engine::kernels_emulated engine::emulator)
+  foreach(property INTERFACE_COMPILE_OPTIONS INTERFACE_COMPILE_DEFINITIONS)
+    get_target_property(value ${target} ${property})
+    if(value)
+      message(SEND_ERROR "${target} has ${property} ${value}")
+    endif()
+  endforeach()
+endforeach()
+get_directory_property(options COMPILE_OPTIONS)
+if(options OR CMAKE_CXX_FLAGS)
+  message(SEND_ERROR "all targets of this project are compiled with ${options} ${CMAKE_CXX_FLAGS}")
+endif()
