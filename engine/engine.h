@@ -30,4 +30,5 @@
 #include "engine/random.h"
 #include "engine/stream.h"
 #include "engine/tensor.h"
+#include "engine/train/checked_step.h"
 #include "engine/train/metrics.h"
