@@ -17,8 +17,9 @@ Every ```sh, cpp, cmake or python block needs a mark on the line before it, whic
 SMALL in a replacement stands for flags that make a training last two steps. <!-- test setup: COMMAND --> runs a command
 that readers do not see.
 
-/data/flowers, /data/imagenet, /data/cifar-10-batches-bin and /data/photos are small sets made here. In every sh block each command
-of ours has to exist, and each of its flags to stand in its --help.
+/data/flowers, /data/imagenet, /data/cifar-10-batches-bin and /data/photos are small sets made here. In every sh block, and in
+code within a sentence, each command of ours has to exist, and each of its flags to stand in its --help; a flag that stands
+alone has to be one of any command or script of ours, and the path of a file of ours has to exist.
 """
 
 import os
@@ -32,6 +33,7 @@ from pathlib import Path
 from pages import CHECKED, Wrong, parse_mark, read_page
 
 FOLDERS_OF_OURS = ("tools", "tests", "bench")
+FOLDERS = FOLDERS_OF_OURS + ("engine", "kernels", "models", "docs", "cmake")
 TIMEOUT = 100
 
 
@@ -77,7 +79,7 @@ def commands(text):
 class Runner:
     def __init__(self, root, bin_folder, scratch):
         self.root, self.bin, self.scratch = root, bin_folder, Path(scratch)
-        self.helps, self.data = {}, self.scratch / "data"
+        self.helps, self.data, self.known = {}, self.scratch / "data", ""
         make_data(root, self.data)
 
     def workplace(self, page):
@@ -114,6 +116,11 @@ class Runner:
                     ran += 1
             except Wrong as error:
                 wrong.append(f"{where}: {error}")
+        for line, span in page.spans if name != "CHANGELOG.md" else ():  # what once was stays there
+            try:
+                self.check_span(span)
+            except Wrong as error:
+                wrong.append(f"{name}:{line}: {error}")
         print(f"{name}: {len(page.blocks)} blocks, {ran} ran")
         return wrong
 
@@ -144,6 +151,12 @@ class Runner:
             return self.root / word
         return None
 
+    def help(self, program):
+        if program not in self.helps:
+            done = subprocess.run([program, "--help"], capture_output=True, text=True)
+            self.helps[program] = done.stdout + done.stderr
+        return self.helps[program]
+
     def check_flags(self, text):
         for words in commands(text):
             for index, word in enumerate(words):
@@ -155,17 +168,30 @@ class Runner:
                     raise Wrong(f"'{word}' does not exist")
                 if program.parent != self.bin:
                     break
-                if program not in self.helps:
-                    done = subprocess.run([program, "--help"], capture_output=True, text=True)
-                    self.helps[program] = done.stdout + done.stderr
                 for flag in words[index + 1:]:
                     if flag in ("|", ">", "&&", "||", ";", "--"):
                         break
                     flag = flag.partition("=")[0]
                     if re.match(r"--?[a-z]", flag) and \
-                            not re.search(rf"(^|[ ,]){re.escape(flag)}([ ,=\[]|$)", self.helps[program], re.M):
+                            not re.search(rf"(^|[ ,]){re.escape(flag)}([ ,=\[]|$)", self.help(program), re.M):
                         raise Wrong(f"'{word}' has no flag {flag}")
                 break
+
+    def check_span(self, span):
+        if flag := re.match(r"--[a-z][\w-]*", span):
+            if not self.known:
+                folders = [self.root / folder for folder in FOLDERS_OF_OURS]
+                scripts = [file for folder in folders for file in folder.rglob("*")
+                           if file.suffix in (".py", ".sh", "") and file.is_file() and "results" not in file.parts]
+                self.known = "\n".join([self.help(program) for program in self.bin.glob("resnet-*")] +
+                                       [file.read_text(encoding="utf-8", errors="ignore") for file in scripts])
+            if not re.search(rf"{flag[0]}(?![\w-])", self.known):
+                raise Wrong(f"no command and no script of ours has the flag {flag[0]}")
+        elif " " in span and "..." not in span:
+            self.check_flags(span)
+        elif re.match(rf"({'|'.join(FOLDERS)})/[\w./*-]+$", span) and not re.search("[A-Z]{4}", span):
+            if not any(self.root.glob(span.rstrip("/"))) and not any(self.root.glob(span + ".*")):
+                raise Wrong(f"there is no file {span}")
 
     def run(self, block, mark, place):
         text = block.text

@@ -77,6 +77,18 @@ class CheckPages(unittest.TestCase):
         self.assert_wrong(self.run_page("build/release/bin/resnet-bench", mark), "does not exist")
         self.assert_wrong(self.run_page("tools/none", mark), "does not exist")
 
+    def test_flags_within_a_sentence_exist(self):
+        def wrong_with(text):
+            self.page(text)
+            with tempfile.TemporaryDirectory() as scratch:
+                return check_pages.Runner(self.root, self.root / "bin", scratch).check_page("docs/a.md")
+
+        self.assertEqual(wrong_with("`--batch-size` as in `resnet-train -b 3`, `cmake --build x`\n"), [])
+        self.assert_wrong(wrong_with("a\n`--batch`\n"), "docs/a.md:2: no command and no script of ours has the flag --batch")
+        self.assert_wrong(wrong_with("`resnet-train --batch 3`\n"), "no flag --batch")
+        self.assertEqual(wrong_with("`docs/a.md`, `docs/*.md`, `docs/NAME.md`, `engine.h`\n"), [])
+        self.assert_wrong(wrong_with("`docs/b.md`\n"), "there is no file docs/b.md")
+
     def test_a_block_stands_in_its_file(self):
         (self.root / "a.cpp").write_text("int a;\nint b;\nint c;\n")
         self.assertEqual(self.run_page("int b;\nint c;", "same as a.cpp", "cpp"), [])

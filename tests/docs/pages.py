@@ -28,6 +28,7 @@ class Page:
     blocks: list = field(default_factory=list)
     anchors: set = field(default_factory=set)
     links: list = field(default_factory=list)  # (line, target)
+    spans: list = field(default_factory=list)  # (line, code within a sentence)
 
 
 @dataclass
@@ -104,6 +105,7 @@ def read_page(path):
             if heading := re.match(r"#{1,6} +(.*)", line):
                 page.anchors.add(slug(heading.group(1), seen))
             page.anchors.update(re.findall(r'<a id="([^"]+)"', line))
+            page.spans += [(index + 1, span) for span in re.findall(r"`([^`]+)`", line)]
             prose = re.sub(r"`[^`]*`", "", line)
             page.links += [(index + 1, target) for target in re.findall(r"\]\(([^)\s]+)\)", prose)]
         index += 1
