@@ -154,5 +154,12 @@ if ((EUID != 0)); then
   expect output "$output" '*ask an administrator to run: apt-get install *'
 fi
 
+title='docs/build.md names the same packages'
+build_packages=() test_packages=()
+# shellcheck disable=SC1090
+source <(awk '/^(build|test)_packages=/ { on = 1 } on; /\)$/ { on = 0 }' "$quickstart")
+expect packages "$(awk '/^apt-get install/,/[^\\]$/' "${quickstart%/*}/../docs/build.md" | tr -s ' \\\n' '\n' | grep -vE '^(apt-get|install|-.*)$')" \
+  "$(printf '%s\n' "${build_packages[@]}" "${test_packages[@]}")"
+
 ((failures == 0)) && echo "every case ended as expected"
 exit $((failures > 0))

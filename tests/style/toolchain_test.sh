@@ -5,6 +5,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 failures=0
+said=''
 
 # The languages are not enabled: everything is decided before.
 cat >"$scratch/configure.cmake" <<'CMAKE'
@@ -60,6 +61,7 @@ run() { # run SCRIPT [VARIABLE=VALUE...] [-DNAME=VALUE...]: into $output and $co
     -P "$scratch/$script.cmake" 2>&1)
   code=$?
   output=$(tr -s '\n ' '  ' <<<"$output")  # CMake wraps its messages
+  said+=$output
 }
 configure() { run configure "$@"; }
 
@@ -162,6 +164,18 @@ stand_in c++ 'echo ld'
 mkdir -p "$scratch/conda" && mv "$scratch/bin/c++" "$scratch/c++"
 run conda -DCMAKE_CXX_COMPILER="$scratch/c++" CONDA_PREFIX="$scratch/bin"
 expect "conda's linker" 0 "The compiler is $scratch/c++, but the active conda environment adds $scratch/bin/ld, and"
+
+# The page says so, too: each message of its section, without the values.
+page=$root/docs/troubleshooting.md
+documented=0
+while IFS= read -r message; do
+  while IFS= read -r piece; do
+    [[ $piece == *' '*' '* ]] || continue
+    documented=$((documented + 1))
+    [[ $said == *"$piece"* ]] || { echo "$page: the configuration never says '$piece'"; failures=$((failures + 1)); }
+  done < <(sed 's/ *… */\n/g' <<<"$message")
+done < <(sed -n '/^### The CUDA toolkit/,/^##* [^T]/s/^| \(`[^|]*\) |.*/\1/p' "$page" | tr '`' '\n')
+((documented > 10)) || { echo "$page: has only $documented pieces of messages"; failures=$((failures + 1)); }
 
 ((failures == 0)) && echo "every toolkit was judged as expected"
 exit $((failures > 0))
