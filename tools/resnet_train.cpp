@@ -29,6 +29,7 @@
 #include "models/resnet.h"
 #include "models/summary.h"
 #include "tools/experiment.h"
+#include "tools/export.h"
 #include "tools/replay.h"
 #include "tools/selftest.h"
 #include "tools/test_io.h"
@@ -233,6 +234,7 @@ int run(int argc, char** argv) {
     case TrainCommand::Mode::train:
       break;
   }
+  if (asks_for_export(command)) return export_net(command);
   return asks_for_replay(command) ? replay(command) : train_or_test(command);
 }
 

@@ -197,6 +197,12 @@ const std::vector<Setting> kSettings = {
      "evaluate --weights or --resume, no training", "", 0, 0, kSession},
     {"replay", "--replay", &C::replay, kOutput, "FILE",
      "compute again what a diverged run saved, and show the largest values of each layer", "", 0, 0, kSession},
+    {"export", "--export", &C::export_file, kOutput, "FILE",
+     "write --weights or --resume to FILE.onnx or FILE.safetensors, no training", "", 0, 0, kSession},
+    {"export_bn", "--export-bn", &C::export_bn, kOutput, "HOW",
+     "batch norms in FILE.onnx: part of the convolutions, or as they are", "fold,keep", 0, 0, kSession},
+    {"export_dtype", "--export-dtype", &C::export_dtype, kOutput, "TYPE", "of the weights in FILE.safetensors",
+     "fp32|float32|f32,bf16|bfloat16,fp16|float16|f16|half", 0, 0, kSession},
     {"allow_nonfinite", "--allow-nonfinite", &C::allow_nonfinite, kOutput, "", "load weights that are not finite", "",
      0, 0, kSession},
     {"selftest", "--selftest", &C::selftest, kOutput, "WHAT",
@@ -342,6 +348,14 @@ void check_config(const TrainConfig& config) {
         "--val-path goes with --data-path and without --val-split");
   check(!(config.test_only && config.weights.empty() && config.resume.empty()),
         "--test-only needs something to test: add --weights PATH, or --resume with a run or checkpoint");
+  if (const std::string_view file = config.export_file; !file.empty()) {
+    check(file.ends_with(".onnx") || file.ends_with(".safetensors"), "--export: ", printable(file),
+          " ends neither in .onnx nor in .safetensors");
+    check(config.weights.empty() != config.resume.empty(),
+          "--export needs what it is to write: add --weights PATH, or --resume with a run or checkpoint");
+    check(config.export_dtype == "fp32" || file.ends_with(".safetensors"),
+          "--export-dtype is of FILE.safetensors; ONNX files hold fp32");
+  }
   check(!config.partial || !config.weights.empty(), "--partial is about --weights; add --weights PATH");
   check(!config.strict_resume || !config.resume.empty(), "--strict-resume is about --resume; add --resume auto");
   check(config.selftest.empty() || (config.resume.empty() && !config.overwrite && !config.test_only),

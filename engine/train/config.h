@@ -22,8 +22,8 @@ struct TrainConfig {
   std::optional<std::string> model;
   std::optional<int64_t> num_classes;  // the data set's
   bool zero_init_residual = false;
-  std::string weights;           // a safetensors file or a checkpoint to start from
-  bool partial = false;          // take of it what fits
+  std::string weights;   // a safetensors file or a checkpoint to start from
+  bool partial = false;  // take of it what fits
 
   // Data
   std::string data_path;         // empty: the built-in shapes
@@ -110,7 +110,10 @@ struct TrainConfig {
   bool strict_resume = false;
   bool overwrite = false;
   bool test_only = false;
-  std::string replay;  // the batch that a diverged run saved
+  std::string replay;                 // the batch that a diverged run saved
+  std::string export_file;            // .onnx or .safetensors; empty: none
+  std::string export_bn = "fold";     // fold, keep
+  std::string export_dtype = "fp32";  // fp32, bf16, fp16
   bool allow_nonfinite = false;
   std::string selftest;  // resume; empty: none
   std::optional<int64_t> print_freq;
