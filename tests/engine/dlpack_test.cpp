@@ -119,7 +119,7 @@ TEST(ToDlpack, SharesALeafWithoutItsPlaceInTheTape) {
 // Rounded filters and folded batch norms are kept until a parameter changes. Others' writes are not counted.
 TEST(ToDlpack, WritesOfOthersReachWhatIsDerivedFromAParameter) {
   if (!host_can_reach_memory()) GTEST_SKIP() << "the host does not reach this device's memory";
-  const Tensor x = full_tensor({1, 4, 4, 16}, 1, DType::bf16), w = full_tensor({16, 1, 1, 16}, 0.5);
+  const Tensor x = full_tensor({1, 4, 4, 16}, 1, best_dtype(test_device())), w = full_tensor({16, 1, 1, 16}, 0.5);
   const BatchNormState bn = {.gamma = full_tensor({16}, 1),
                              .beta = full_tensor({16}, 0),
                              .running_mean = full_tensor({16}, 0),
