@@ -106,6 +106,33 @@ class ToPyTorch(unittest.TestCase):
         runpy.run_path(str(EXAMPLES / "torch_relu.py"))
 
 
+class NumPy(unittest.TestCase):
+    def setUp(self):
+        try:
+            import numpy
+        except ImportError as error:
+            self.skipTest(str(error))
+        if tuple(map(int, numpy.__version__.split(".")[:2])) < (2, 1):
+            self.skipTest(f"NumPy {numpy.__version__} knows no DLPack 1")
+        self.numpy = numpy
+
+    def test_shares_the_memory_both_ways(self):
+        theirs = self.numpy.ones(4, self.numpy.float32)
+        ours = Tensor.from_dlpack(theirs)
+        scale(ours, 3)
+        again = self.numpy.from_dlpack(ours)
+        theirs[1] = 7
+        self.assertEqual(again.tolist(), [3, 7, 3, 3])
+
+    def test_what_may_not_be_written_is_not(self):
+        theirs = self.numpy.ones(4, self.numpy.float32)
+        theirs.flags.writeable = False
+        ours = Tensor.from_dlpack(theirs)
+        with self.assertRaisesRegex(RuntimeError, "allows no writing"):
+            scale(ours, 3)
+        self.assertFalse(self.numpy.from_dlpack(ours).flags.writeable)
+
+
 if __name__ == "__main__":
     print(f"PyTorch {torch.__version__}")
     unittest.main()
