@@ -10,7 +10,7 @@ int main() {
   Sgd sgd(net.parameters(), {.lr = 0.1f, .momentum = 0.9f, .weight_decay = 5e-5f});
   ImageFolder data("train", {.batch_size = 256, .device = net.device(), .dtype = best_dtype(net.device())});
   for (auto& [images, labels] : data) {
-    Tensor loss = cross_entropy(net(images), labels);  // images [N,224,224,3] of bf16, labels [N]
+    Tensor loss = cross_entropy(net(images), labels);  // images [N,224,224,3], labels [N]
     loss.backward();
     sgd.step();  // uses the gradients, then clears them
   }
