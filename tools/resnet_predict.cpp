@@ -238,12 +238,12 @@ class Predictor {
     Batch batch;
     loader.start(0);
     while (loader.next(batch)) {
-      predict(batch, loader);
+      predict(batch, loader.bad_images());
       flush();
       if (progress) set_status_line(count_bar("predicting", batch.indices.back() + 1, total, terminal_width()));
     }
     set_status_line("");
-    report_unreadable(loader, total);
+    report_unreadable(loader.bad_images(), total);
     flush();
     if (unreadable_ == total) fail(ErrorKind::data, "not one of ", total, " pictures could be read");
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
@@ -257,7 +257,7 @@ class Predictor {
   const PredictionPage& page() const { return page_; }
 
  private:
-  void predict(const Batch& batch, const Loader& loader) {
+  void predict(const Batch& batch, const std::vector<BadImage>& bad) {
     Tensor features;
     std::vector<std::vector<ClassProbability>> top;
     {
@@ -273,7 +273,7 @@ class Predictor {
       maps = grad_cam(features, stages_.back(), classes);
     }
     for (size_t i = 0; i < top.size(); ++i) {
-      report_unreadable(loader, batch.indices[i]);
+      report_unreadable(bad, batch.indices[i]);
       report(batch.indices[i], std::move(top[i]), maps.empty() ? nullptr : &maps[i]);
     }
   }
@@ -292,7 +292,7 @@ class Predictor {
         shown.image = sized_for_view(std::move(shown.image));
         shown.heat = draw_heat(shown.image, eval_window(transform, width, height), *map);
         prediction.heat_map = heat_maps_[static_cast<size_t>(index)];
-        make_writable_directory(fs::path(prediction.heat_map).parent_path());
+        fs::create_directories(fs::path(prediction.heat_map).parent_path());
         const std::vector<uint8_t> png = encode_png(*shown.heat);
         write_file_atomically(prediction.heat_map, std::as_bytes(std::span(png)), ErrorKind::usage);
       }
@@ -303,9 +303,10 @@ class Predictor {
   }
 
   // Those before `index`, in their order, each once: by then they have been tried.
-  void report_unreadable(const Loader& loader, int64_t index) {
-    for (const BadImage& bad : loader.bad_images()) {
-      if (bad.index < next_ || bad.index >= index) continue;
+  void report_unreadable(const std::vector<BadImage>& by_index, int64_t index) {
+    for (const BadImage& bad : by_index) {
+      if (bad.index < next_) continue;
+      if (bad.index >= index) break;
       ++unreadable_;
       log_warning(bad.message);
       if (!arguments_.html.empty()) page_.add_unreadable(bad.message);
@@ -353,6 +354,7 @@ int predict(Arguments& arguments) {
   set_up_device(device, settings);
   Network network = open_network(arguments, device);
   if (!arguments.html.empty()) make_writable_directory(fs::absolute(arguments.html).parent_path());
+  if (!arguments.cam.empty()) make_writable_directory(arguments.cam);
   const EvalTransform& transform = network.info.transform;
   const std::vector<std::string> facts = {
       network.info.model, std::to_string(network.class_names.size()) + " classes",
