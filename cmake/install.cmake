@@ -56,6 +56,8 @@ install(FILES ${PROJECT_BINARY_DIR}/package/engine.pc DESTINATION ${CMAKE_INSTAL
 
 install(FILES LICENSE README.md CHANGELOG.md CONTRIBUTING.md DESTINATION ${docs_dir} COMPONENT runtime)
 install(DIRECTORY docs DESTINATION ${docs_dir} COMPONENT runtime)
+install(FILES bench/README.md bench/results.schema.json DESTINATION ${docs_dir}/bench COMPONENT runtime)
+install(DIRECTORY bench/results DESTINATION ${docs_dir}/bench COMPONENT runtime)
 install(FILES kernels/README.md DESTINATION ${docs_dir}/kernels COMPONENT runtime)
 install(FILES kernels/emulator/README.md DESTINATION ${docs_dir}/kernels/emulator COMPONENT runtime)
 

@@ -115,7 +115,7 @@ class Package:
             expect("Private to" not in "".join(text.splitlines(True)[:5]), f"{header} is private, but installed")
             for included in re.findall(r'#\s*include "([^"]+)"', text):
                 expect(included in headers, f"{header} includes {included}, which is not installed")
-        for command in ("resnet-train", "resnet-bench", "resnet-pack"):
+        for command in ("resnet-train", "resnet-predict", "resnet-bench", "resnet-pack", "pth_to_safetensors.py"):
             expect(f"bin/{command}" in names, f"bin/{command} is not installed")
         for name in names:
             expect(name.split("/")[0] in ("bin", "include", "lib", "share"), f"{name} is installed")
@@ -137,6 +137,13 @@ class Package:
     def installed(self):
         source = self.project("installed", self.page("cmake", "find_package("))
         self.run_program(self.make(source, source / "build"))
+
+    def examples(self):
+        """docs/examples as a project of its own: a program with kernels, and a shared library around the static ones."""
+        folder = self.fresh("examples")
+        self.configure(self.source / "docs/examples", folder)
+        run(self.cmake, "--build", folder, "--target", "custom_kernel", "engine_tensors")
+        run(folder / "custom_kernel")
 
     def kernels(self):
         folder = self.make(self.source / "tests/package/kernels", self.fresh("kernels"))
@@ -190,10 +197,11 @@ class Package:
                 words = shlex.split(entry["command"])
                 lines.write(" ".join(words[1 if Path(words[0]).name == "ccache" else 0:]) + "\n")
         launcher = f"{self.source / 'tests/package/same_object.sh'};{commands};{self.build};_deps/engine-build/"
+        multiarch = run(self.cache["CMAKE_CXX_COMPILER"], "-print-multiarch").strip()
         folder = source / "build"
         self.configure(source, folder, f"-DFETCHCONTENT_SOURCE_DIR_ENGINE={self.source}", "-DBUILD_SHARED_LIBS=ON",
-                       "-DENGINE_INSTALL=ON", "-DENGINE_CUDA=OFF", f"-DENGINE_WERROR={self.cache['ENGINE_WERROR']}",
-                       f"-DCMAKE_CXX_COMPILER_LAUNCHER={launcher}")
+                       "-DENGINE_INSTALL=ON", f"-DCMAKE_INSTALL_LIBDIR=lib/{multiarch}", "-DENGINE_CUDA=OFF",
+                       f"-DENGINE_WERROR={self.cache['ENGINE_WERROR']}", f"-DCMAKE_CXX_COMPILER_LAUNCHER={launcher}")
         run(self.cmake, "--build", folder)
         self.run_program(folder)
 
