@@ -49,19 +49,19 @@ class Package:
         folder.mkdir(parents=True)
         return folder
 
-    def page(self, language, part):
-        """The block of docs/install.md in which this stands."""
-        blocks = re.findall(rf"^```{language}\n(.*?)^```", (self.source / "docs/install.md").read_text(), re.M | re.S)
+    def page(self, language, part, name="docs/install.md"):
+        """The block of the page in which this stands."""
+        blocks = re.findall(rf"^```{language}\n(.*?)^```", (self.source / name).read_text(), re.M | re.S)
         found = [block for block in blocks if part in block]
-        expect(len(found) == 1, f"docs/install.md has {len(found)} {language} blocks with {part}; expected one")
+        expect(len(found) == 1, f"{name} has {len(found)} {language} blocks with {part}; expected one")
         return found[0]
 
-    def run_page(self, part, folder):
-        """Runs a block of the page in `folder`, which looks like the repository after a build; ~/engine is the package."""
+    def run_page(self, part, folder, home=None, **page):
+        """Runs a block of a page in `folder`, which looks like the repository after a build; ~/engine is the package."""
         (folder / "build").mkdir(exist_ok=True)
         (folder / "build/release").symlink_to(self.build)
-        environment = {**os.environ, "HOME": str(self.work), "PATH": f"{self.cmake.parent}:{os.environ['PATH']}"}
-        run("bash", "-ec", self.page("sh", part), cwd=folder, env=environment)
+        environment = {**os.environ, "HOME": str(home or self.work), "PATH": f"{self.cmake.parent}:{os.environ['PATH']}"}
+        run("bash", "-ec", self.page("sh", part, **page), cwd=folder, env=environment)
 
     def project(self, name, cmake):
         """A folder with the program and this CMakeLists.txt, which adds a kernel as the page does."""
@@ -144,6 +144,14 @@ class Package:
         self.configure(self.source / "docs/examples", folder)
         run(self.cmake, "--build", folder, "--target", "custom_kernel", "engine_tensors")
         run(folder / "custom_kernel")
+
+    def getting_started(self):
+        """The last of the three tasks of docs/getting-started.md, as a new user types it."""
+        folder, page = self.fresh("getting_started"), {"name": "docs/getting-started.md"}
+        (folder / "mine").mkdir()
+        shutil.copy(self.source / "docs/examples/custom_op.cpp", folder / "mine")
+        (folder / "mine/CMakeLists.txt").write_text(self.page("cmake", "find_package(", **page))
+        self.run_page("mine/build/custom_op", folder, home=folder, **page)
 
     def kernels(self):
         folder = self.make(self.source / "tests/package/kernels", self.fresh("kernels"))
