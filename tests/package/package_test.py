@@ -75,18 +75,17 @@ class Package:
             "target_include_directories(mine PRIVATE .)\ninclude(checks.cmake)\n")
         return folder
 
-    def configure(self, source, folder, *definitions):
+    def configure(self, source, folder, *definitions, expect=0):
         """By the compiler of the build that is tested."""
         same = [f"-D{key}={self.cache[key]}" for key in ("CMAKE_BUILD_TYPE", "CMAKE_CXX_COMPILER", "CMAKE_MAKE_PROGRAM")
                 if self.cache.get(key)]
-        run(self.cmake, "-S", source, "-B", folder, "-G", self.cache["CMAKE_GENERATOR"],
-            f"-DCMAKE_PREFIX_PATH={self.prefix}", *same, *definitions)
+        return run(self.cmake, "-S", source, "-B", folder, "-G", self.cache["CMAKE_GENERATOR"],
+                   f"-DCMAKE_PREFIX_PATH={self.prefix}", *same, *definitions, expect=expect)
 
-    def make(self, source, folder):
-        definitions = ()
+    def make(self, source, folder, *definitions):
         launcher = self.cache.get("CMAKE_CXX_COMPILER_LAUNCHER") or self.cache.get("CCACHE") or "NOTFOUND"
         if not launcher.endswith("NOTFOUND"):
-            definitions = (f"-DCMAKE_CXX_COMPILER_LAUNCHER={launcher}",)
+            definitions += (f"-DCMAKE_CXX_COMPILER_LAUNCHER={launcher}",)
         self.configure(source, folder, *definitions)
         run(self.cmake, "--build", folder)
         return folder
@@ -156,6 +155,13 @@ class Package:
     def kernels(self):
         folder = self.make(self.source / "tests/package/kernels", self.fresh("kernels"))
         expect("emulator: norms" in run(folder / "kernels_alone"), "the program does not say what it ran on")
+
+    def kernels_cuda(self):
+        nvcc = f"-DCMAKE_CUDA_COMPILER={self.cache['CMAKE_CUDA_COMPILER']}"
+        run(self.make(self.source / "tests/package/cuda", self.fresh("cuda"), nvcc) / "kernels_cuda")
+        said = self.configure(self.source / "tests/package/cuda", self.fresh("cuda_and_emulated"), nvcc,
+                              "-DWITH_EMULATED=ON", expect=1)
+        expect("ENGINE_KERNELS" in said, f"both sets of kernels in one program:\n{said}")
 
     def versions(self):
         """0.1 is compatible with 0.1.x and with nothing else; unknown components are refused by name."""
