@@ -40,6 +40,13 @@ InputFormat input_format(const TrainConfig& config, const DataFacts& data, Devic
           .normalization = normalization(data)};
 }
 
+WeightsInfo weights_info(const TrainConfig& config, const DataFacts& facts, const Dataset& data) {
+  return {.model = *config.model,
+          .class_names = data.class_names(),
+          .transform = eval_transform(config),
+          .normalization = normalization(facts)};
+}
+
 LossOptions loss_options(const TrainConfig& config) {
   LossOptions options = {.binary = config.loss == "bce",
                          .label_smoothing = static_cast<float>(*config.label_smoothing),

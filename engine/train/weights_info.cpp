@@ -60,8 +60,14 @@ class Reader {
   }
 
   std::vector<std::string> names(const std::string& key) const {
-    const Json json = Json::parse(text(key), nullptr, /*allow_exceptions=*/false);
-    if (!json.is_array()) refuse(key, "a JSON array of names");
+    bool flat = true;  // a hundred million brackets are not to become as many arrays
+    const auto at_top = [&flat](int depth, Json::parse_event_t event, Json&) {
+      const bool opens = event == Json::parse_event_t::array_start || event == Json::parse_event_t::object_start;
+      flat = flat && !(opens && depth > 0);
+      return flat;
+    };
+    const Json json = Json::parse(text(key), at_top, /*allow_exceptions=*/false);
+    if (!flat || !json.is_array()) refuse(key, "a JSON array of names");
     std::vector<std::string> result;
     for (const Json& name : json) {
       if (!name.is_string()) refuse(key, "a JSON array of names");
@@ -76,13 +82,6 @@ class Reader {
 };
 
 }  // namespace
-
-WeightsInfo weights_info(const TrainConfig& resolved, const DataFacts& facts, const Dataset& data) {
-  return {.model = *resolved.model,
-          .class_names = data.class_names(),
-          .transform = eval_transform(resolved),
-          .normalization = normalization(facts)};
-}
 
 SafetensorsMetadata to_metadata(const WeightsInfo& info) {
   SafetensorsMetadata metadata = default_safetensors_metadata();

@@ -13,8 +13,6 @@
 
 #include "engine/data/transforms.h"
 #include "engine/io/safetensors.h"
-#include "engine/train/config.h"
-#include "engine/train/recipe.h"
 
 namespace engine {
 
@@ -24,9 +22,6 @@ struct WeightsInfo {
   EvalTransform transform;
   Normalization normalization = kImageNetNormalization;
 };
-
-// Of what a run trains.
-WeightsInfo weights_info(const TrainConfig& resolved, const DataFacts& facts, const Dataset& data);
 
 SafetensorsMetadata to_metadata(const WeightsInfo& info);
 

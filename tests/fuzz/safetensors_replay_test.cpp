@@ -16,6 +16,8 @@ TEST(SafetensorsReplay, DamagedHeadersAndFiles) {
   const std::vector<std::string> headers{
       R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
       R"({"__metadata__":{"format":"pt","x":"\u00e9\ud83d\ude00"},"a":{"dtype":"U8","shape":[2,2],"data_offsets":[0,4]}})",
+      R"({"__metadata__":{"engine.model":"resnet20","engine.classes":"[\"a\",\"\\u00e9\"]","engine.mean":"0.5,0,-1","engine.std":"1,2e-1,3",)"
+      R"("engine.resize":"0","engine.crop":"32","engine.interpolation":"bicubic"},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
       R"({"b":{"shape":[0,5],"dtype":"I64","data_offsets":[4,4]}, "a" : {"dtype":"BF16","shape":[2],"data_offsets":[0,4]}})",
       R"({"a":{"dtype":"F64","shape":[4611686018427387904,4],"data_offsets":[0,18446744073709551615]}})"};
   std::vector<std::string> files;

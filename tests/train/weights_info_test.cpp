@@ -51,6 +51,7 @@ TEST(WeightsInfo, RefusesWhatItDidNotWrite) {
   EXPECT_THAT(message("engine.std", "1,0,1"), HasSubstr("expected three positive numbers"));
   EXPECT_THAT(message("engine.classes", "[\"a\",1]"), HasSubstr("a JSON array of names"));
   EXPECT_THAT(message("engine.classes", "[[[["), HasSubstr("a JSON array of names"));
+  EXPECT_THAT(message("engine.classes", std::string(1 << 20, '[')), HasSubstr("a JSON array of names"));
   EXPECT_THAT(message("engine.interpolation", "nearest"), HasSubstr("bilinear or bicubic"));
 }
 
