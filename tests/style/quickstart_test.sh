@@ -154,6 +154,19 @@ if ((EUID != 0)); then
   expect output "$output" '*ask an administrator to run: apt-get install *'
 fi
 
+title='what the configuration says of CUDA, and its warnings'
+fresh
+stand_in cmake "[[ \$1 == --preset ]] && printf '%s\n' '-- CUDA: by nvcc' 'CMake Warning at a.cmake:3 (message):' '  The compiler is g++, but conda' '  adds ld.' 'Call Stack (most recent call first):' '  b.cmake:4 (c)' '' '' '-- CUDA: no cudnn_graph.h' '-- Configuring done'; exit 0"
+run build
+expect code "$code" 0
+expect output "$output" '*
+CUDA: by nvcc
+Warning: The compiler is g++, but conda adds ld.
+CUDA: no cudnn_graph.h
+Building*'
+run build
+expect 'of this run only' "$(grep -c 'CUDA: by nvcc' <<<"$output")" 1
+
 title='docs/build.md names the same packages'
 build_packages=() test_packages=()
 # shellcheck disable=SC1090
