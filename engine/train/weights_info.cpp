@@ -53,7 +53,7 @@ class Reader {
       const auto [end, error] = std::from_chars(at, last, result[i]);
       sound = error == std::errc() && std::abs(result[i]) <= 1e6f && (!positive || result[i] > 0) &&
               (i == 2 ? end == last : end != last && *end == ',');
-      at = end + 1;
+      at = end + (end != last ? 1 : 0);
     }
     if (!sound) refuse(key, positive ? "three positive numbers" : "three numbers");
     return result;
