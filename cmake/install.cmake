@@ -10,7 +10,6 @@ file(RELATIVE_PATH up_from_pc ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INS
 
 # Each export is a file of targets. The kernels need nothing that is not theirs, so that they can be used alone.
 function(engine_install export)
-  set_target_properties(${ARGN} PROPERTIES INSTALL_RPATH $ORIGIN)
   install(TARGETS ${ARGN} EXPORT ${export}
     ARCHIVE COMPONENT development
     LIBRARY COMPONENT runtime NAMELINK_COMPONENT development
@@ -19,6 +18,7 @@ function(engine_install export)
 endfunction()
 engine_install(engine-kernels engine_kernels engine_emulator engine_kernels_emulated)
 engine_install(engine-libraries engine engine_models)
+set_target_properties(engine engine_models engine_kernels_emulated PROPERTIES INSTALL_RPATH $ORIGIN)
 if(TARGET engine_kernels_cuda)
   engine_install(engine-cuda engine_kernels_cuda)
 endif()
@@ -27,6 +27,11 @@ endif()
 foreach(command resnet-train resnet-predict resnet-bench resnet-pack)
   if(TARGET ${command})
     set_target_properties(${command} PROPERTIES INSTALL_RPATH $ORIGIN/${up_from_bin})
+    if(NOT BUILD_SHARED_LIBS)
+      # In the build, too, where CMake would fill up the run path with colons for the installation to replace it. An
+      # empty folder in it is the working directory.
+      set_target_properties(${command} PROPERTIES BUILD_WITH_INSTALL_RPATH ON)
+    endif()
     install(TARGETS ${command} RUNTIME COMPONENT runtime)
   endif()
 endforeach()

@@ -95,6 +95,11 @@ class Package:
         if (self.build / "bin/libengine_mpi.so").exists():
             expect("is missing" not in output, f"the program does not find libengine_mpi.so:\n{output}")
 
+    def check_run_path(self, program):
+        """An empty folder in a run path is the working directory."""
+        path = re.search(r"R(?:UN)?PATH.*\[(.*)\]", run("readelf", "-d", program))
+        expect(path is None or all(path[1].split(":")), f"{program} has the run path {path and path[1]}")
+
     # ---- steps
 
     def install(self):
@@ -124,7 +129,10 @@ class Package:
                     expect(str(place) not in text, f"{name} contains the path {place}")
 
     def commands(self):
-        """They start from the moved prefix and find their modules there."""
+        """They start from the moved prefix and find their modules there, and in no folder that is not named."""
+        in_build = (*self.build.glob("bin/resnet-*"), *self.build.glob("bin/*.so"))
+        for program in (*self.prefix.glob("bin/resnet-*"), *in_build):
+            self.check_run_path(program)
         output = run(self.prefix / "bin/resnet-train", "--model", "resnet20", "--summary")
         expect("269,722" in output, f"resnet-train --summary says:\n{output}")
         alone = shutil.copy(self.prefix / "bin/resnet-train", self.fresh("alone"))
@@ -225,6 +233,7 @@ class Package:
         libraries = sorted(path for path in shared.rglob("*.so") if path.stem.removeprefix("lib") in LIBRARIES)
         expect(len(libraries) == len(LIBRARIES), f"shared libraries: {libraries}")
         for library in libraries:
+            self.check_run_path(library)
             version = self.cache["CMAKE_PROJECT_VERSION"]
             name = f"{library.name}.{version.rpartition('.')[0]}"
             expect(re.search(rf"SONAME.*\[{re.escape(name)}\]", run("readelf", "-d", library)), f"{library}: no SONAME {name}")
@@ -257,7 +266,8 @@ class Package:
         depends = field("libengine", "Depends")
         expect("libdnnl2" in depends and "libc6" in depends, f"libengine depends on {depends}")
         expect("mpi" not in depends, f"libengine depends on MPI: {depends}")
-        expect(field("libengine-dev", "Depends").startswith("libengine (= "), f"libengine-dev: {field('libengine-dev', 'Depends')}")
+        depends = field("libengine-dev", "Depends")
+        expect(depends.startswith("libengine (= "), f"libengine-dev depends on {depends}")
         expect("usr/bin/resnet-train" in files("libengine"), "libengine has no resnet-train")
         expect(not any("include" in name for name in files("libengine")), "libengine contains headers")
         expect("usr/include/libengine/engine/engine.h" in files("libengine-dev"), "libengine-dev has no engine.h")
@@ -274,8 +284,8 @@ class Package:
         (folder / "bin/ldconfig").write_text("#!/bin/sh\n")
         (folder / "bin/ldconfig").chmod(0o755)
         environment = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}:/usr/sbin:/sbin"}
-        dpkg = ["dpkg", "--force-not-root", "--force-script-chrootless", "--force-depends", "--force-bad-path", f"--instdir={root}",
-                f"--admindir={root}/var/lib/dpkg", "--log=/dev/null"]
+        dpkg = ["dpkg", "--force-not-root", "--force-script-chrootless", "--force-depends", "--force-bad-path",
+                f"--instdir={root}", f"--admindir={root}/var/lib/dpkg", "--log=/dev/null"]
         run(*dpkg, "-i", *packages.values(), env=environment)
         run(root / "usr/bin/resnet-train", "--list-models")
         run(*dpkg, "-r", *packages, env=environment)
