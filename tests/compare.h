@@ -21,7 +21,7 @@ struct Expected {
   int64_t terms = 1;       // m
 
   // Elementwise: m = 1, S = |reference|.
-  static Expected elementwise(Array value) {
+  static Expected elementwise(const Array& value) {
     Expected expected{value, value, 1};
     for (double& s : expected.magnitude) s = std::abs(s);
     return expected;

@@ -159,7 +159,7 @@ TEST(FromDlpack, LetsGoWhenTheLastTensorIsGone) {
 TEST(FromDlpack, OpsDoNotWriteIntoIt) {
   Foreign foreign;
   Tensor leaf = Tensor::full({2, 3}, 1).set_requires_grad(true);
-  record(leaf.detach(), {leaf}, [](Tensor dy) {
+  record(leaf.detach(), {leaf}, [](const Tensor& dy) {
     EXPECT_FALSE(dy.unique());
     return Tensors{dy};
   }).backward(from_dlpack(&foreign.managed));
