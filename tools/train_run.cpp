@@ -17,6 +17,7 @@
 #include "engine/train/ranks.h"
 #include "engine/train/recipe_book.h"
 #include "engine/train/signals.h"
+#include "engine/train/weights_info.h"
 #include "models/summary.h"
 
 namespace engine::tools {
@@ -40,6 +41,14 @@ DatasetPtr limited(const DatasetPtr& dataset, std::optional<int64_t> limit) {
   std::vector<int64_t> indices(static_cast<size_t>(*limit));
   for (size_t i = 0; i < indices.size(); ++i) indices[i] = static_cast<int64_t>(i) * dataset->size() / *limit;
   return subset(dataset, std::move(indices));
+}
+
+// What a file of initial weights says of itself.
+std::optional<std::string> model_of_weights(const TrainConfig& config) {
+  if (config.weights.empty()) return std::nullopt;
+  const SafetensorsFile file = SafetensorsFile::open(find_weights(config.weights));
+  const std::string model = weights_info(file.metadata(), printable(file.origin())).model;
+  return model.empty() ? std::nullopt : std::optional(model);
 }
 
 // Initial weights from a file. Another number of classes keeps the new head, unless the network is only tested.
@@ -238,6 +247,7 @@ std::unique_ptr<Run> make_run(const TrainCommand& command, const TrainConfig& fi
     log_info(std::string("stopped by ") + signal_name(signal) + " before the training began");
     return nullptr;
   }
+  if (!config.model) config.model = model_of_weights(config);
   if (!config.model) config.model = default_model(setup.facts);
   const Specification& specification = find_specification(*config.model);
   setup.config = resolve(

@@ -34,7 +34,7 @@ const std::vector<Setting> kSettings = {
      "draw the curve of a recipe, or of the run in a folder, beside that of this run", "", 0, 0, kSession},
 
     {"model", "-a,--model,--arch", &C::model, kModel, "NAME",
-     "one of --list-models (resnet18; resnet20 for small pictures)"},
+     "one of --list-models (that of --weights; resnet18; resnet20 for small pictures)"},
     {"num_classes", "--num-classes", &C::num_classes, kModel, "K", "outputs (the data set's)", "", 2, 1e6},
     {"zero_init_residual", "--zero-init-residual", &C::zero_init_residual, kModel, "",
      "last batch norm of each block starts at 0"},

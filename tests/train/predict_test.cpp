@@ -101,6 +101,13 @@ TEST_F(Predict, IsAsAccurateAsTestOnly) {
   EXPECT_EQ(predict({"--weights", "run", "data/val", "--json", "-j", "0", "-b", "5"}).out, result.out);
 }
 
+TEST_F(Predict, TrainingTakesTheModelOfItsWeightsFromThem) {
+  const CommandResult result = workspace_->run({"data", "--test-only", "--weights", "run", "--val-crop-size", "32",
+                                                "--val-resize-size", "37", "--log-format", "jsonl"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;  // and not resnet18, as for these pictures without weights
+  EXPECT_EQ(lines(result.out).back().at("event"), "test");
+}
+
 TEST_F(Predict, PrintsATable) {
   const CommandResult result = predict({"--weights", "run/checkpoints/last", "data/val/c1/25.png", "--top-k", "2"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
