@@ -14,7 +14,7 @@ code_files() { find kernels engine models tools bench tests -name '*.h' -o -name
 text_files() {
   code_files
   find . -maxdepth 1 -type f \( -name '*.md' -o -name 'CMake*' -o -name '.clang*' \)
-  find docs -name '*.cpp' -o -name '*.h' -o -name '*.cu'
+  find docs -name '*.cpp' -o -name '*.h' -o -name '*.cu' 2>/dev/null
   find kernels engine models tools bench tests docs .ci -type f \
     \( -name '*.md' -o -name '*.py' -o -name '*.sh' -o -name '*.cmake' -o -name CMakeLists.txt -o -path tools/quickstart -o -path .ci/run \) 2>/dev/null
 }
