@@ -207,6 +207,14 @@ TEST(FromDlpack, ComesBackAsTheSameMemory) {
   EXPECT_EQ(again.raw(), x.raw());
 }
 
+TEST(FromDlpack, OnAGpuWantsSixteenBytes) {
+  if (test_device().type != DeviceType::cuda) GTEST_SKIP() << "no GPU is tested";
+  const Managed managed = shared(full_tensor({8}, 1));
+  managed->tensor.ndim = 0;
+  managed->tensor.byte_offset = 4;
+  EXPECT_THAT(error_text([&] { from_dlpack(managed.get()); }), HasSubstr("4 bytes behind a multiple of 16; clone"));
+}
+
 TEST(FromDlpack, HonoursReadOnly) {
   Foreign foreign;
   foreign.managed.flags = dlpack::kReadOnly;
