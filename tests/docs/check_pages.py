@@ -17,9 +17,9 @@ Every ```sh, cpp, cmake or python block needs a mark on the line before it, whic
 SMALL in a replacement stands for flags that make a training last two steps. <!-- test setup: COMMAND --> runs a command
 that readers do not see.
 
-/data/flowers, /data/imagenet, /data/cifar-10-batches-bin and /data/photos are small sets made here. In every sh block, and in
-code within a sentence, each command of ours has to exist, and each of its flags to stand in its --help; a flag that stands
-alone has to be one of any command or script of ours, and the path of a file of ours has to exist.
+/data/flowers, /data/imagenet, /data/cifar-10-batches-bin and /data/photos are small sets made here. In every sh block,
+and in code within a sentence, each command of ours has to exist, and each of its flags to stand in its --help; a flag
+that stands alone has to be one of any command or script of ours, and the path of a file of ours has to exist.
 """
 
 import os
@@ -203,7 +203,7 @@ class Runner:
         command = {"sh": ["bash", "-euo", "pipefail", "-c", text], "bash": ["bash", "-euo", "pipefail", "-c", text],
                    "python": [sys.executable, "-c", text]}.get(block.language)
         if command is None:
-            raise Wrong(f"a {block.language} block cannot be run here; let it be the same as a file that a test compiles")
+            raise Wrong(f"a {block.language} block cannot be run; let it be the same as a file that a test compiles")
         environment = os.environ | {"PATH": f"{self.bin}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1", "NO_COLOR": "1",
                                     "XDG_CACHE_HOME": str(self.scratch / "cache")}
         try:

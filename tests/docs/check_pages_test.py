@@ -84,7 +84,7 @@ class CheckPages(unittest.TestCase):
                 return check_pages.Runner(self.root, self.root / "bin", scratch).check_page("docs/a.md")
 
         self.assertEqual(wrong_with("`--batch-size` as in `resnet-train -b 3`, `cmake --build x`\n"), [])
-        self.assert_wrong(wrong_with("a\n`--batch`\n"), "docs/a.md:2: no command and no script of ours has the flag --batch")
+        self.assert_wrong(wrong_with("a\n`--batch`\n"), "docs/a.md:2: no command and no script of ours has the flag")
         self.assert_wrong(wrong_with("`resnet-train --batch 3`\n"), "no flag --batch")
         self.assertEqual(wrong_with("`docs/a.md`, `docs/*.md`, `docs/NAME.md`, `engine.h`\n"), [])
         self.assert_wrong(wrong_with("`docs/b.md`\n"), "there is no file docs/b.md")
@@ -101,7 +101,8 @@ class CheckPages(unittest.TestCase):
         self.assert_wrong(self.run_page("other -b 4", "run by test.sh"), "does not mention 'other'")
 
     def test_links(self):
-        self.page("# A b, `c`!\n## Twice\n## Twice\n[x](#a-b-c) [y](README.md#docs) [z](#twice-1) [w](https://example.org)\n")
+        self.page("# A b, `c`!\n## Twice\n## Twice\n"
+                  "[x](#a-b-c) [y](README.md#docs) [z](#twice-1) [w](https://example.org)\n")
         self.assertEqual(check_pages.check_links(self.root), [])
         self.page("[x](none.md)\n")
         self.assert_wrong(check_pages.check_links(self.root), "docs/a.md:1: the link to none.md leads nowhere")

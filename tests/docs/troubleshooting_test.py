@@ -26,7 +26,8 @@ def sentences(name):
     if name.endswith("doctor.cpp"):  # of a problem, the remedy: what stands behind name and value
         calls = re.findall(r'report\.problem\(("\w+", .*?)\);', source, re.S)
         found = [[text for text in LITERAL.findall(call)][1:] for call in calls]
-        literals = [text for call in found for text in call if len(text.split()) > 3 and "cannot be written" not in text]
+        literals = [text for call in found for text in call
+                    if len(text.split()) > 3 and "cannot be written" not in text]
     else:
         literals = [text for text in LITERAL.findall(source) if len(text.split()) > 5]
     return [flat(text.replace('\\"', '"')) for text in literals]
@@ -42,11 +43,12 @@ def main():
     page = (ROOT / PAGE).read_text(encoding="utf-8")
     section = page.split("## What `--doctor` prints")[1].split("\n## ")[0]
     shown = flat(section)
-    said = flat("…".join(LITERAL.findall(re.sub(r'(?<!\\)"\s*"', "", "".join((ROOT / name).read_text() for name in SOURCES)))))
+    sources = re.sub(r'(?<!\\)"\s*"', "", "".join((ROOT / name).read_text() for name in SOURCES))
+    said = flat("…".join(LITERAL.findall(sources)))
     for name in SOURCES:
         found = sentences(name)
         if len(found) < 5:
-            wrong.append(f"{name}: only {len(found)} messages were found in it; this test no longer knows how it says them")
+            wrong.append(f"{name}: only {len(found)} messages were found in it; this test cannot read it any more")
         for text in found:
             wrong += [f"{PAGE}: the message of {name} is missing: {part}" for part in pieces(text) if part not in shown]
     for row in re.findall(r"^\| (`.*?) \|", section, re.M):
