@@ -18,9 +18,8 @@ target_compile_options(engine_device_code INTERFACE
   "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Werror all-warnings>"
   "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Xptxas -warn-spills>")
 
-# -O1: where it inlines less, reports name more precise lines.
 add_library(engine_race_hooks INTERFACE)
-target_compile_options(engine_race_hooks INTERFACE -O1 -g1 -fsanitize=thread)
+target_compile_options(engine_race_hooks INTERFACE ${ENGINE_RACE_OPTIONS})
 
 include(${CMAKE_CURRENT_LIST_DIR}/../cmake/cuda_compiler.cmake)
 engine_enable_cuda()

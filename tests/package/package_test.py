@@ -163,6 +163,11 @@ class Package:
     def kernels(self):
         folder = self.make(self.source / "tests/package/kernels", self.fresh("kernels"))
         expect("emulator: norms" in run(folder / "kernels_alone"), "the program does not say what it ran on")
+        if (self.build / "kernels/libengine_emulator_race.a").exists():
+            run(folder / "row_norm_race")
+            said = self.configure(self.source / "tests/package/kernels", self.fresh("kernels_both"), "-DWITH_BOTH=ON",
+                                  expect=1)
+            expect("ENGINE_EMULATOR" in said, f"both emulators in one program:\n{said}")
 
     def kernels_cuda(self):
         nvcc = f"-DCMAKE_CUDA_COMPILER={self.cache['CMAKE_CUDA_COMPILER']}"
