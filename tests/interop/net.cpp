@@ -1,7 +1,6 @@
 // The engine's side of tests/interop/run.
 //
-//   interop_net NAME fresh IMAGES WEIGHTS          initial weights, batch norms with the statistics of the images and,
-//                                                  inside blocks, a gamma of 1/4: run explains it
+//   interop_net NAME fresh IMAGES WEIGHTS          initial weights but for the batch norms: run explains them
 //   interop_net NAME logits IMAGES WEIGHTS LOGITS  what the net computes with the weights in evaluation mode
 //
 // All files are safetensors; IMAGES holds "images" [N,3,H,W], LOGITS "logits" [N,K].
@@ -44,11 +43,13 @@ int run(int argc, char** argv) {
   const Tensor images = read_images(argv[3]);
   if (command == "fresh") {
     models::ResNet net = models::make_resnet(argv[1]);
+    const bool plain = std::string_view(argv[1]).starts_with("plain");
     TakeNextBatch visitor;
     net.visit(visitor);
     for (auto& [name, tensor] : net.state()) {
-      if (name.starts_with("layer") && name.find(".bn") != std::string::npos && name.ends_with(".weight"))
-        tensor.copy_from(Tensor::full(tensor.shape(), 0.25f));
+      if (!name.starts_with("layer") || name.find(".bn") == std::string::npos) continue;
+      if (name.ends_with(".weight")) tensor.copy_from(Tensor::full(tensor.shape(), 0.125f));
+      if (name.ends_with(".bias") && plain) tensor.copy_from(Tensor::full(tensor.shape(), 0.25f));
     }
     net(images);
     save_safetensors(argv[4], net);
