@@ -18,6 +18,7 @@ Exit codes: 0 converted, 2 usage, 4 the file is damaged or holds something else 
 
 import argparse
 import array
+import errno
 import io
 import itertools
 import json
@@ -48,6 +49,9 @@ LEGACY_MAGIC, LEGACY_VERSION = 0x1950A86A20F9469CFC6C, 1001
 LARGEST_PICKLE = 256 << 20  # that of a net with a thousand layers takes 1 MB
 LARGEST_HEADER = 100_000_000
 MOST_DIMENSIONS = 64  # PyTorch's limit
+
+# What zipfile and struct throw at bytes that are not what they should be.
+DAMAGE = (zipfile.BadZipFile, EOFError, ValueError, OverflowError, NotImplementedError, RuntimeError, struct.error)
 
 Storage = namedtuple("Storage", "dtype size key numel")
 Tensor = namedtuple("Tensor", "storage offset shape stride")
@@ -404,8 +408,12 @@ def convert(source, target, key=None):
             for name, tensor in tensors.items():
                 check_range(name, tensor)
             size = write_safetensors(target, tensors, counters, read_storage)
-        except (zipfile.BadZipFile, EOFError):
+        except DAMAGE:
             raise Refused("it is truncated or damaged, copy or download it again") from None
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # a place before the beginning of the file
+                raise
+            raise Refused("it is damaged, copy or download it again") from None
     notes = []
     if entry is not None:
         left = f"; it has {', '.join(others)}, too (--key)" if others else ""

@@ -40,13 +40,16 @@ class Onnx : public ::testing::Test {
     return onnx_graph::read(path);
   }
 
-  // The file, with its batch norms folded and kept, computes what the net computes.
+  // The file, with its batch norms folded and kept, computes what the net computes. Of a net that only takes large
+  // images one is enough, and one file.
   void expect_equal_logits(const models::Specification& specification, int64_t size) {
+    const bool large = size > 100;
+    const int64_t batch = large ? 1 : 2;
     ResNet net(specification, {.num_classes = 5, .initialize = false});
     parity::set_values(net);
     net.eval();
     const NoGrad no_grad;
-    const Tensor images = parity::images(0, 2, size);
+    const Tensor images = parity::images(0, batch, size);
     const std::vector<double> expected = parity::values_of(net(images));
     double peak = 0, layers = 0, terms = 0;
     for (const double logit : expected) peak = std::max(peak, std::abs(logit));
@@ -56,9 +59,10 @@ class Onnx : public ::testing::Test {
       terms = std::max(terms, static_cast<double>(tensor.numel() / tensor.size(0)));
     }
     for (const bool fold : {true, false}) {
+      if (large && !fold) continue;
       const onnx_graph::Graph graph = saved(net, {.fold_batch_norm = fold, .image_size = size});
-      const auto [shape, logits] = onnx_graph::run(graph, {{2, 3, size, size}, parity::values_of(images)});
-      ASSERT_THAT(shape, ElementsAre(2, 5));
+      const auto [shape, logits] = onnx_graph::run(graph, {{batch, 3, size, size}, parity::values_of(images)});
+      ASSERT_THAT(shape, ElementsAre(batch, 5));
       const double bound = layers * (4 + 2 * std::sqrt(terms)) * 0x1p-24 * peak;
       for (size_t i = 0; i < logits.size(); ++i) EXPECT_NEAR(logits[i], expected[i], bound) << specification.name;
     }

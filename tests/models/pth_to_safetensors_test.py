@@ -117,12 +117,14 @@ class FilesOfPyTorch(Folder):
                 self.refusal(whole[:length])
 
     def test_every_flipped_bit_is_refused_or_harmless(self):
-        whole = self.golden("torch_save_legacy.pth")
-        for at in range(0, len(whole), 5):
-            damaged = bytearray(whole)
-            damaged[at] ^= 1 << at % 8
-            self.source.write_bytes(damaged)
-            self.assertIn(self.run_tool(self.source, "--overwrite")[0], (0, 4))
+        for name in ("torch_save.pth", "torch_save_legacy.pth"):
+            whole = self.golden(name)
+            for at in range(0, len(whole), 7):
+                damaged = bytearray(whole)
+                damaged[at] ^= 1 << at % 8
+                self.source.write_bytes(damaged)
+                code, _, err = self.run_tool(self.source, "--overwrite")
+                self.assertTrue(code == 0 or (code == 4 and str(self.source) in err), err)
 
 
 # --- forged files: pickles of stand-ins under the names of PyTorch's classes ---
