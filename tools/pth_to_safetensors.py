@@ -6,12 +6,12 @@
 
 A .pth file is a pickle: a program that may call any function of Python. This one is not unpickled. Its operations are
 read one by one, and the few that a dictionary of tensors is made of are carried out; a file that asks for anything else
-is refused with the name of what it asks for. Read are the format of torch.save since PyTorch 1.6 (a zip archive) and the
-one before it, in which most of torchvision's weights are. Needs Python 3.8 and its standard library only.
+is refused with the name of what it asks for. Read are the format of torch.save since PyTorch 1.6, a zip archive, and
+the one before it, which many published weights have. Needs Python 3.8 and its standard library only.
 
 Of a training checkpoint the weights are taken: the entry state_dict, model, model_state_dict or model_ema, or --key.
-"module." and "_orig_mod." before every name (DataParallel, torch.compile) are dropped. Batch norms of before PyTorch 0.4.1
-get the counter num_batches_tracked that they lack, as PyTorch gives them. Types stay as they are.
+"module." and "_orig_mod." before every name (DataParallel, torch.compile) are dropped. Batch norms of before PyTorch
+0.4.1 get the counter num_batches_tracked that they lack, as PyTorch gives them. Types stay as they are.
 
 Exit codes: 0 converted, 2 usage, 4 the file is damaged or holds something else than weights.
 """
@@ -244,7 +244,7 @@ def open_archive(file):
 
 
 def open_legacy(file):
-    """Five pickles (magic number, version, machine, value, keys of the storages), then each storage behind its length."""
+    """Five pickles (magic number, version, machine, value, keys of storages), then each storage behind its length."""
     storages, start = {}, io.BytesIO(file.read(LARGEST_PICKLE))
     magic, version, machine, value, keys = (read_pickle_safely(start, storages) for _ in range(5))
     if (
@@ -314,8 +314,8 @@ def named_tensors(weights):
     for name, tensor in weights.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise Refused(
-                f"its entry {name!r} is no tensor; name the entry that holds the weights with --key, or save them alone, "
-                'with torch.save(model.state_dict(), "weights.pth")'
+                f"its entry {name!r} is no tensor; name the entry that holds the weights with --key, or save them "
+                'alone, with torch.save(model.state_dict(), "weights.pth")'
             )
     tensors = dict(weights)
     tensors.pop("n_averaged", None)  # torch.optim.swa_utils.AveragedModel counts in it
