@@ -1,5 +1,7 @@
 // Parameters are f32; a matrix product of halves wants them rounded. The copy is made at the first use, and renewed by
 // whoever changes the parameter: the optimiser in the same pass over memory, everybody else through the version.
+#include <limits>
+
 #include "engine/cuda/backend.h"
 #include "engine/cuda/derived.h"
 
@@ -13,8 +15,9 @@ const void* CudaBackend::in_type(const Tensor& w, DType dtype) {
   for (const auto& known : derived.rounded)
     if (known->dtype == dtype) copy = known.get();
   if (copy == nullptr) {
+    constexpr uint64_t kNone = std::numeric_limits<uint64_t>::max();
     derived.rounded.emplace_back(
-        new RoundedCopy{dtype, owner.version() + 1, Scratch(allocator_, static_cast<size_t>(w.numel()) * 2)});
+        new RoundedCopy{dtype, kNone, Scratch(allocator_, static_cast<size_t>(w.numel()) * 2)});
     copy = derived.rounded.back().get();
   }
   if (copy->version != owner.version()) {
