@@ -325,8 +325,10 @@ Graph read(const std::filesystem::path& path) {
         break;
       case 14: {
         std::string key, value;
-        for (pbf_reader entry = reader.get_message(); entry.next();)
-          (entry.tag() == 1 ? key : value) = entry.get_string();
+        for (pbf_reader entry = reader.get_message(); entry.next();) {
+          std::string& part = entry.tag() == 1 ? key : value;  // before the field is read, which forgets the tag
+          part = entry.get_string();
+        }
         graph.metadata[key] = value;
         break;
       }
