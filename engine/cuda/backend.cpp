@@ -87,8 +87,8 @@ std::string CudaBackend::description() const {
        << " multiprocessors, " << (gpu.memory >> 20) << " MiB";
   kernels::RuntimeVersions versions;
   if (context_.runtime().versions(&versions).ok() && versions.driver > 0)
-    text << ", CUDA " << versions.runtime / 1000 << '.' << versions.runtime % 1000 / 10 << ", driver for CUDA "
-         << versions.driver / 1000 << '.' << versions.driver % 1000 / 10 << ", " << plans_.library_description();
+    text << ", CUDA " << version_text(versions.runtime) << ", driver for CUDA " << version_text(versions.driver) << ", "
+         << plans_.library_description();
   if (context_.device().type == DeviceType::cuda && !has_machine_code(context_.module().build, gpu.major, gpu.minor))
     text << ", its kernels compiled from PTX by the driver at the first start (not with -DCMAKE_CUDA_ARCHITECTURES="
          << gpu.major << gpu.minor << ")";

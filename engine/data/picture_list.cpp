@@ -36,14 +36,17 @@ std::vector<FoundPicture> find_pictures(const std::vector<std::string>& paths) {
   for (const std::string& path : paths) {
     std::error_code error;
     if (!fs::is_directory(path, error)) {
-      if (error || !fs::exists(path, error)) fail(ErrorKind::data, "'", printable(path), "' does not exist");
+      if (error || !fs::exists(path, error)) {
+        fail(ErrorKind::data, "finding pictures: '", printable(path),
+             "' does not exist, expected a picture or a folder of pictures; see that the path is right");
+      }
       found.push_back({path, fs::path(path).filename().string()});
       continue;
     }
     const std::vector<std::string> inside = list_pictures(path);
     if (inside.empty()) {
-      fail(ErrorKind::data, "folder '", printable(path),
-           "' holds no picture (a name ending in .jpg, .jpeg, .png and so on)");
+      fail(ErrorKind::data, "finding pictures: folder '", printable(path),
+           "' holds no picture, expected names ending in .jpg, .jpeg, .png and so on; give others by their names");
     }
     for (const std::string& name : inside) found.push_back({(fs::path(path) / name).string(), name});
   }

@@ -48,8 +48,9 @@ TEST_F(PictureListTest, TakesFilesAsTheyAreAndPicturesOfFolders) {
 TEST_F(PictureListTest, NamesWhatIsNotThere) {
   fs::create_directory(at("empty"));
   EXPECT_THAT(error_of(ErrorKind::data, [&] { find_pictures({at("none.jpg")}); }),
-              HasSubstr("none.jpg' does not exist"));
-  EXPECT_THAT(error_of(ErrorKind::data, [&] { find_pictures({at("empty")}); }), HasSubstr("empty' holds no picture"));
+              HasSubstr("none.jpg' does not exist, expected a picture or a folder"));
+  EXPECT_THAT(error_of(ErrorKind::data, [&] { find_pictures({at("empty")}); }),
+              HasSubstr("empty' holds no picture, expected names ending in .jpg"));
 }
 
 TEST(PngEncode, IsDecodedToTheSamePixels) {
